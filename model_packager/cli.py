@@ -1,0 +1,193 @@
+"""``model-packager``: the command line. Results go to standard output, progress and errors to standard error.
+
+Heavy modules are imported inside the commands: `--help` stays instant, and the commands that run in the cluster need
+neither numpy nor a framework.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from model_packager import __version__
+from model_packager.console import OutputFormat, Reporter
+from model_packager.errors import InvalidUsage, PackagerError
+
+EXIT_CODES = """Exit codes: 0 done; 1 verification or parity failed; 2 wrong usage; 3 not found in the store;
+4 store not usable; 5 version already published as something else; 6 model cannot be exported;
+7 a Python package is missing; 130 interrupted."""
+
+app = typer.Typer(
+    name="model-packager",
+    help="Turn a trained model into a verified, immutable bundle, and move bundles between stores.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Format = Annotated[OutputFormat, typer.Option("--output", help="Form of the result on standard output.")]
+Termination = Annotated[
+    Path | None, typer.Option(help="Also write the result or the failure, as JSON of at most 4096 bytes, to this file.")
+]
+Digest = Annotated[str | None, typer.Option(help="Require this digest (sha256:...).")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a bundle.")]
+ModelUri = Annotated[str, typer.Argument(metavar="URI", help="Such as s3://bucket/name:version or ...name@sha256:...")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"model-packager {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog=EXIT_CODES)
+def export(
+    source: Annotated[
+        str, typer.Argument(help="A .pt2, .skops or .onnx file, or package.module:function -> (nn.Module, samples).")
+    ],
+    name: Annotated[str, typer.Option(help="Name of the model.")],
+    version: Annotated[str, typer.Option(help="Version of the model, such as 3 or 1.2.0-rc1.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the bundle.")],
+    sample: Annotated[Path | None, typer.Option(help="Inputs by name in an .npz file (numpy.savez).")] = None,
+    max_batch_size: Annotated[int, typer.Option(min=0, max=4096, help="Largest batch; 0 for no batching.")] = 32,
+    opset: Annotated[int, typer.Option(min=13, max=26, help="ONNX opset to convert to.")] = 18,
+    labels: Annotated[str | None, typer.Option(help="Names of the classes: a,b,c, or @FILE with one a line.")] = None,
+    rename: Annotated[list[str] | None, typer.Option(help="OLD=NEW name of an input or output; repeatable.")] = None,
+    rtol: Annotated[float | None, typer.Option(min=0, help="Relative tolerance of parity for float outputs.")] = None,
+    atol: Annotated[float | None, typer.Option(min=0, help="Absolute tolerance of parity for float outputs.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="CPU threads of one model instance.")] = 1,
+    queue_delay_us: Annotated[int, typer.Option(min=0, help="Microseconds a request may wait for a batch.")] = 500,
+    queue_timeout_ms: Annotated[int, typer.Option(min=1, help="Milliseconds in the queue before refusal.")] = 10_000,
+    queue_size: Annotated[int, typer.Option(min=1, help="Requests in the queue before refusal.")] = 256,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Load .pkl and .joblib, which RUNS CODE from the file.")
+    ] = False,
+    trust: Annotated[list[str] | None, typer.Option(help="Type in a .skops file to trust; repeatable.")] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Measure latency; the digest is then not reproducible.")
+    ] = False,
+    git_commit: Annotated[str | None, typer.Option(help="Commit to record in the provenance.")] = None,
+    output: Format = OutputFormat.text,
+) -> None:
+    """Convert a model to ONNX, compare it with its source, and write a bundle."""
+    from model_packager.commands.export import run
+
+    run(
+        Reporter(output),
+        source=source,
+        name=name,
+        version=version,
+        out=out,
+        sample=sample,
+        max_batch_size=max_batch_size,
+        opset=opset,
+        labels=labels,
+        rename=rename or [],
+        rtol=rtol,
+        atol=atol,
+        serving={
+            "threads": threads,
+            "queue_delay_us": queue_delay_us,
+            "queue_timeout_ms": queue_timeout_ms,
+            "queue_size": queue_size,
+        },
+        allow_pickle=allow_pickle,
+        trust=trust or [],
+        profile=profile,
+        git_commit=git_commit,
+    )
+
+
+@app.command(epilog=EXIT_CODES)
+def push(
+    folder: BundleFolder,
+    root: Annotated[str, typer.Argument(metavar="ROOT_URI", help="Store, such as s3://bucket/prefix or file:///dir.")],
+    output: Format = OutputFormat.text,
+) -> None:
+    """Verify a bundle and publish it as an immutable version."""
+    from model_packager.commands import bundles
+
+    bundles.push(folder, root, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def pull(
+    uri: ModelUri,
+    to: Annotated[Path, typer.Option(help="New or empty folder; one that holds this bundle already is fine.")],
+    digest: Digest = None,
+    termination_log: Termination = None,
+    output: Format = OutputFormat.text,
+) -> None:
+    """Fetch a bundle, verifying every byte, and place it whole or not at all."""
+    from model_packager.commands import bundles
+
+    bundles.pull(uri, to, digest, termination_log, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def resolve(
+    uri: ModelUri,
+    digest: Digest = None,
+    termination_log: Termination = None,
+    output: Format = OutputFormat.json,
+) -> None:
+    """Find what a URI means now, from the manifest alone."""
+    from model_packager.commands import bundles
+
+    bundles.resolve(uri, digest, termination_log, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def verify(folder: BundleFolder, digest: Digest = None, output: Format = OutputFormat.text) -> None:
+    """Recompute every hash of a bundle and refuse whatever is not listed."""
+    from model_packager.commands import bundles
+
+    bundles.verify(folder, digest, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def inspect(
+    target: Annotated[str, typer.Argument(metavar="URI|DIR", help="A published model or a bundle folder.")],
+    output: Format = OutputFormat.text,
+) -> None:
+    """Show the contract, the parity report and the origin of a bundle, without fetching its files."""
+    from model_packager.commands import bundles
+
+    bundles.inspect(target, Reporter(output))
+
+
+def main() -> NoReturn:
+    """Entry point: named failures become one sentence and their exit code."""
+    try:
+        app()
+    except PackagerError as error:
+        sys.exit(Reporter.fail(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away; nothing may be written any more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        sys.exit(Reporter.fail(InvalidUsage(f"{error.strerror or error}{where}.")))
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Bundles as folders: listing, hashing and verification, and nothing that trusts what it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from model_packager.errors import ArtifactNotFound, BundleInvalid
+from model_packager.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, File, Manifest, parse_manifest
+from model_packager.paths import path_problem
+
+_READ_BYTES = 1024 * 1024
+
+
+def read_manifest(folder: Path, *, expected_digest: str | None = None) -> Manifest:
+    """Parse ``folder/manifest.json``. Raises ArtifactNotFound, BundleInvalid or DigestMismatch."""
+    path = folder / MANIFEST_NAME
+    if not folder.is_dir() or not os.path.lexists(path):
+        raise ArtifactNotFound(f"{folder} is not a bundle: it has no {MANIFEST_NAME}.")
+    _check_regular(path, MANIFEST_NAME)
+    with _open(path) as file:
+        return parse_manifest(file.read(MAX_MANIFEST_BYTES + 1), expected_digest=expected_digest)
+
+
+def verify_folder(folder: Path, *, expected_digest: str | None = None) -> Manifest:
+    """Recompute everything: each listed file is there, regular, unshared and unaltered, and nothing else is there.
+
+    Raises DigestMismatch if the bundle is not ``expected_digest``, else BundleInvalid with the first file at fault.
+    """
+    manifest = read_manifest(folder, expected_digest=expected_digest)
+    listed = {file.path: file for file in manifest.files}
+    present = set(list_files(folder)) - {MANIFEST_NAME}
+    if unlisted := present - listed.keys():
+        raise BundleInvalid(f"The file {min(unlisted)!a} in {folder} is not listed in the manifest.")
+    if missing := listed.keys() - present:
+        raise BundleInvalid(f"The file {min(missing)!a} is listed in the manifest but missing in {folder}.")
+    for file in manifest.files:
+        found = describe(folder, file.path)
+        if found.size != file.size:
+            raise BundleInvalid(f"The file {file.path!a} has {found.size} bytes; the manifest says {file.size}.")
+        if found.sha256 != file.sha256:
+            raise BundleInvalid(f"The file {file.path!a} was altered: its sha256 is not the one in the manifest.")
+    return manifest
+
+
+def list_files(folder: Path) -> list[str]:
+    """Relative paths of all files, sorted. Raises BundleInvalid for links, devices, shared files, unsafe names."""
+    paths: list[str] = []
+
+    def refuse(error: OSError) -> None:
+        raise BundleInvalid(f"The folder {error.filename!a} cannot be read: {error.strerror}.") from error
+
+    for parent, folders, files in os.walk(folder, followlinks=False, onerror=refuse):
+        for name in folders:
+            relative = os.path.relpath(os.path.join(parent, name), folder)
+            if os.path.islink(os.path.join(parent, name)):
+                raise BundleInvalid(f"{relative!a} is a link; a bundle has only regular files and folders.")
+        for name in files:
+            relative = os.path.relpath(os.path.join(parent, name), folder)
+            _check_regular(Path(parent) / name, relative)
+            if relative != MANIFEST_NAME and (problem := path_problem(relative)):
+                raise BundleInvalid(f"The path {relative!a} {problem}.")
+            paths.append(relative)
+    return sorted(paths)
+
+
+def describe(folder: Path, path: str) -> File:
+    """Size and sha256 of one file, read with bounded memory."""
+    seen = hashlib.sha256()
+    size = 0
+    with _open(folder / path) as file:
+        while chunk := file.read(_READ_BYTES):
+            seen.update(chunk)
+            size += len(chunk)
+    return File(path=path, size=size, sha256=seen.hexdigest())
+
+
+def _check_regular(path: Path, relative: str) -> None:
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise BundleInvalid(f"{relative!a} is a link; a bundle has only regular files and folders.")
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleInvalid(f"{relative!a} is not a regular file.")
+    if status.st_nlink > 1:
+        # Whoever holds the other name can alter the content after it was verified.
+        raise BundleInvalid(f"{relative!a} has {status.st_nlink} hard links; a bundle file must have exactly one.")
+
+
+def _open(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")

@@ -1,0 +1,51 @@
+"""The report that a container leaves for whoever started it: one JSON object in the termination log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from model_packager.errors import PackagerError
+from model_packager.manifest import Manifest
+
+MAX_BYTES: Final = 4096  # the kubelet keeps no more of a termination log
+_REASONS: Final = ("FetchFailed", "ArtifactNotFound", "DigestMismatch", "BundleInvalid")
+
+
+def success(manifest: Manifest) -> dict[str, Any]:
+    """What a controller needs to know of a bundle; the tensors are left out if they do not fit."""
+    fields: dict[str, Any] = {
+        "digest": manifest.digest(),
+        "name": manifest.name,
+        "version": manifest.version,
+        "sizeBytes": manifest.size_bytes,
+        "opset": manifest.compatibility.opset,
+        "ir": manifest.compatibility.ir_version,
+    }
+    tensors = {
+        kind: [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in found]
+        for kind, found in (("inputs", manifest.contract.inputs), ("outputs", manifest.contract.outputs))
+    }
+    return fields | tensors if len(_encode(fields | tensors)) <= MAX_BYTES else fields
+
+
+def failure(error: BaseException) -> dict[str, str]:
+    """The closed set of reasons that a controller knows; whatever else went wrong, the bundle was not fetched."""
+    if isinstance(error, PackagerError):
+        reason = error.reason if error.reason in _REASONS else "FetchFailed"
+        return {"reason": reason, "message": str(error)[:1024]}
+    return {"reason": "FetchFailed", "message": f"Internal error: {type(error).__name__}: {error}"[:1024]}
+
+
+def write(path: Path, fields: dict[str, Any]) -> None:
+    """Write the report; a message that is too long in UTF-8 is cut, because a cut object would not be JSON."""
+    data = _encode(fields)
+    while len(data) > MAX_BYTES:
+        fields = fields | {"message": fields["message"][: len(fields["message"]) // 2]}
+        data = _encode(fields)
+    path.write_bytes(data)
+
+
+def _encode(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()

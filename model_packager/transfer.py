@@ -1,0 +1,134 @@
+"""Publishing to and fetching from a store. Nothing is trusted: what is read is verified, what is there is compared."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from model_packager.errors import ArtifactNotFound, BundleInvalid, DigestMismatch, PackagerError, VersionConflict
+from model_packager.folder import verify_folder
+from model_packager.manifest import MAX_MANIFEST_BYTES, File, Manifest, parse_manifest
+from model_packager.stores import CHUNK_BYTES, Store
+from model_packager.uri import ModelReference, StoreRoot
+
+PARALLEL = 4
+READ_AHEAD = 8  # chunks in memory at most, while one is being hashed and written
+
+Progress = Callable[[str, int], None]
+"""Called with a path and the bytes of it that were just transferred (0 when it needed no transfer)."""
+
+
+def silent(path: str, size: int) -> None:
+    """A Progress that shows nothing."""
+
+
+def push(folder: Path, root: StoreRoot, store: Store, progress: Progress = silent) -> ModelReference:
+    """Publish a verified folder; return its versioned reference. An equal version is success, even if retried.
+
+    Raises VersionConflict if the version is published with another digest, before anything is uploaded if possible.
+    """
+    manifest = verify_folder(folder)
+    digest = manifest.digest()
+    _check_owner(manifest, store.read_pointer(manifest.name, manifest.version), digest, root)
+    by_digest = {f"sha256:{file.sha256}": file for file in manifest.files}
+
+    def upload(item: tuple[str, File]) -> None:
+        blob, file = item
+        sent = store.put_blob(blob, folder / file.path)
+        progress(file.path, file.size if sent else 0)
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        pending = [pool.submit(upload, item) for item in by_digest.items()]
+        _finish(pending)
+    store.put_blob(digest, manifest.canonical_bytes())
+    _check_owner(manifest, store.create_pointer(manifest.name, manifest.version, digest), digest, root)
+    return ModelReference(root, manifest.name, version=manifest.version)
+
+
+def resolve(reference: ModelReference, store: Store, *, digest: str | None = None) -> str:
+    """The digest that ``reference`` means. Raises ArtifactNotFound, or DigestMismatch if it is not ``digest``."""
+    found = reference.digest
+    if found is None:
+        assert reference.version is not None
+        found = store.read_pointer(reference.name, reference.version)
+    if found is None:
+        raise ArtifactNotFound(f"{reference.root} has no version {reference.version} of {reference.name}"
+                               f"{_published(reference, store)}.")  # fmt: skip
+    if digest is not None and found != digest:
+        raise DigestMismatch(f"{reference} is {found}; {digest} was expected.")
+    return found
+
+
+def read_manifest(reference: ModelReference, store: Store, digest: str) -> Manifest:
+    """Fetch and verify the manifest ``digest`` and check that it is the model that ``reference`` names."""
+    size = store.blob_size(digest)
+    if size is None:
+        raise ArtifactNotFound(f"{reference.root} does not have the manifest {digest} of {reference.name}.")
+    if size > MAX_MANIFEST_BYTES:
+        raise BundleInvalid(f"The manifest {digest} has {size} bytes; at most {MAX_MANIFEST_BYTES} are allowed.")
+    manifest = parse_manifest(store.read_blob(digest, 0, size) if size else b"", expected_digest=digest)
+    if manifest.name != reference.name:
+        raise BundleInvalid(f"The manifest {digest} is of the model {manifest.name}, not of {reference.name}.")
+    if reference.version is not None and manifest.version != reference.version:
+        raise BundleInvalid(f"The manifest {digest} is of version {manifest.version}, not of {reference.version}.")
+    return manifest
+
+
+def read_files(files: tuple[File, ...], store: Store) -> Iterator[tuple[File, bytes]]:
+    """All files in order, in chunks, read ahead in parallel; an empty file gives one empty chunk.
+
+    Order and a bounded window let one consumer hash while the network is busy, at a constant amount of memory.
+    """
+    window: deque[tuple[File, Future[bytes] | None]] = deque()
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        try:
+            for file, start in _chunks(files):
+                end = min(start + CHUNK_BYTES, file.size)
+                blob = f"sha256:{file.sha256}"
+                window.append((file, pool.submit(store.read_blob, blob, start, end) if file.size else None))
+                if len(window) >= READ_AHEAD:
+                    yield _result(*window.popleft())
+            while window:
+                yield _result(*window.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _chunks(files: tuple[File, ...]) -> Iterator[tuple[File, int]]:
+    for file in files:
+        for start in range(0, max(file.size, 1), CHUNK_BYTES):
+            yield file, start
+
+
+def _result(file: File, chunk: Future[bytes] | None) -> tuple[File, bytes]:
+    return file, b"" if chunk is None else chunk.result()
+
+
+def _finish(pending: list[Future[None]]) -> None:
+    """Wait for all; on the first failure cancel what has not started."""
+    try:
+        for future in pending:
+            future.result()
+    except BaseException:
+        for future in pending:
+            future.cancel()
+        raise
+
+
+def _check_owner(manifest: Manifest, found: str | None, digest: str, root: StoreRoot) -> None:
+    if found is not None and found != digest:
+        raise VersionConflict(
+            f"{root} already has version {manifest.version} of {manifest.name} as {found}, and this bundle is "
+            f"{digest}; versions are immutable, so publish it under a new version."
+        )
+
+
+def _published(reference: ModelReference, store: Store) -> str:
+    """A hint for the message. Listing needs a permission that reading does not, so it may fail."""
+    try:
+        versions = store.list_versions(reference.name)
+    except PackagerError:
+        return ""
+    return f"; it has {', '.join(versions[-10:])}" if versions else f", nor any other version of {reference.name}"
