@@ -1,0 +1,59 @@
+"""Requests to the API server in plain objects: the official client brings credentials, TLS and connections."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kubernetes import config
+from kubernetes.client import ApiClient, ApiException, Configuration
+
+from tidegate.adapters.errors import named
+
+TIMEOUT = (3.0, 10.0)
+"""Seconds to connect, and to wait for an answer."""
+IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+def connect(connections: int) -> ApiClient:
+    """A client with the pod's service account, or outside a cluster with the current kubeconfig context."""
+    settings = Configuration()
+    if IN_CLUSTER.exists():
+        config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+    else:
+        config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+    settings.connection_pool_maxsize = connections
+    return ApiClient(settings)
+
+
+class ApiServer:
+    """One request at a time a thread; the connections are shared."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        content_type: str | None = None,
+        body: Any = None,
+    ) -> dict[str, Any]:
+        """The answer's JSON object. Raises an ApiError with what was tried and what was said."""
+        headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if content_type else {})
+        with named(f"{method} {path}"):
+            request = self._client.param_serialize(
+                method,
+                path,
+                query_params=query or [],
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = self._client.call_api(*request, _request_timeout=TIMEOUT)
+            data: bytes = response.read()  # type: ignore[no-untyped-call]
+            if not 200 <= response.status <= 299:
+                raise ApiException(status=response.status, reason=response.reason, body=data.decode(errors="replace"))
+        found = json.loads(data)
+        return found if isinstance(found, dict) else {}

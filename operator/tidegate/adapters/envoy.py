@@ -1,0 +1,65 @@
+"""The routers' own view of what they serve, by their read-only port."""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from tidegate.domain.observed import PodView
+from tidegate.domain.routing import RouterReport, Table
+from tidegate.resources.router import VIEWS_PORT
+
+TIMEOUT = urllib3.Timeout(connect=0.5, read=2.0)
+VERSIONS = "/stats?type=TextReadouts&format=json&filter=version_text"
+ENDPOINTS = "/clusters?format=json"
+PARALLEL = 16
+
+
+class EnvoyTelemetry:
+    """Asks every router at once; a slow one delays nobody else for longer than the time-out."""
+
+    def __init__(self) -> None:
+        self._http = urllib3.PoolManager(num_pools=64, maxsize=4, retries=False, timeout=TIMEOUT)
+        self._threads = ThreadPoolExecutor(max_workers=PARALLEL, thread_name_prefix="routers")
+
+    def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
+        """One report a router that has an address."""
+        asked = [pod for pod in routers if pod.address]
+        return tuple(self._threads.map(lambda pod: self._report(pod, table), asked))
+
+    def _report(self, pod: PodView, table: Table) -> RouterReport:
+        try:
+            versions = read_versions(self._get(pod, VERSIONS))
+            endpoints = read_endpoints(self._get(pod, ENDPOINTS))
+        except (HTTPError, OSError, ValueError, KeyError):
+            return RouterReport(pod=pod.name, reachable=False)
+        return RouterReport(
+            pod=pod.name,
+            listeners=versions.get("listener_manager.lds.version_text", ""),
+            clusters=versions.get("cluster_manager.cds.version_text", ""),
+            routes={name: versions.get(f"http.{name}.rds.{name}.version_text", "") for name in table.routes},
+            endpoints=endpoints,
+        )
+
+    def _get(self, pod: PodView, path: str) -> Any:
+        answer = self._http.request("GET", f"http://{pod.address}:{VIEWS_PORT}{path}")
+        if answer.status != 200:
+            raise HTTPError(f"router {pod.name} answered {answer.status}")
+        return json.loads(answer.data)
+
+
+def read_versions(stats: Mapping[str, Any]) -> dict[str, str]:
+    """Version texts by name of the statistic."""
+    return {s["name"]: str(s["value"]) for s in stats["stats"] if "name" in s}
+
+
+def read_endpoints(clusters: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Addresses by cluster. A count would not do: it was right while the addresses were still the old ones."""
+    found = {}
+    for cluster in clusters.get("cluster_statuses", []):
+        hosts = (h["address"]["socket_address"]["address"] for h in cluster.get("host_statuses", []))
+        found[str(cluster["name"])] = frozenset(str(host) for host in hosts)
+    return found

@@ -1,0 +1,203 @@
+"""The API server: fresh reads by label, server-side apply as the one way to write, deletes of exactly what was read.
+
+Reads are not cached: they cost a few requests a reconcile and can never be older than the operator's own writes.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from tidegate.adapters.api import ApiServer
+from tidegate.adapters.errors import Conflict, NotFound
+from tidegate.api.status import ModelDeploymentStatus
+from tidegate.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, ModelDeploymentSpec
+from tidegate.domain.labels import COMPONENT, CONFIG, MANAGER, MODEL
+from tidegate.domain.observed import Observed, Owner, Raw, Subject
+from tidegate.domain.plan import Event, Poke
+from tidegate.domain.revision import Pins
+from tidegate.ports import Found
+
+MODELS = f"/apis/{GROUP}/{VERSION}"
+PATHS = {
+    "Pod": ("/api/v1", "pods"),
+    "Service": ("/api/v1", "services"),
+    "ConfigMap": ("/api/v1", "configmaps"),
+    "Deployment": ("/apis/apps/v1", "deployments"),
+    "ControllerRevision": ("/apis/apps/v1", "controllerrevisions"),
+    "Job": ("/apis/batch/v1", "jobs"),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    KIND: (MODELS, PLURAL),
+}
+OWN_KINDS = (
+    "ControllerRevision",
+    "Deployment",
+    "Job",
+    "NetworkPolicy",
+    "Pod",
+    "PodDisruptionBudget",
+    "Service",
+)
+ROUTER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "PodDisruptionBudget")
+API_VERSIONS = {kind: group.removeprefix("/apis/").removeprefix("/api/") for kind, (group, _) in PATHS.items()}
+
+
+class KubeCluster:
+    """The API server, by the official client."""
+
+    def __init__(self, api: ApiServer, pins: Pins, identity: str) -> None:
+        """``identity`` names this operator's process in events."""
+        self._api = api
+        self._pins = pins
+        self._identity = identity
+
+    def find(self, namespace: str, name: str) -> Found | None:
+        """The ModelDeployment; None when it does not exist or is on its way out."""
+        try:
+            raw = self._api.request("GET", self._path(KIND, namespace, name))
+        except NotFound:
+            return None
+        meta = raw["metadata"]
+        if "deletionTimestamp" in meta:
+            return None
+        return Found(
+            subject=Subject(name=name, namespace=namespace, uid=meta["uid"], generation=meta["generation"]),
+            resource_version=meta["resourceVersion"],
+            spec=ModelDeploymentSpec.model_validate(raw["spec"]),
+            status=_status(raw.get("status")),
+            raw=raw,
+        )
+
+    def observe(self, subject: Subject) -> Observed:
+        """A fresh snapshot, without the routers' reports."""
+        own = [o for kind in OWN_KINDS for o in self._list(kind, subject.namespace, f"{MODEL}={subject.name}")]
+        router = [o for kind in ROUTER_KINDS for o in self._list(kind, subject.namespace, f"{COMPONENT}=router")]
+        models = self._list(KIND, subject.namespace, "")
+        owners = sorted(
+            (m["metadata"]["name"], m["metadata"]["uid"]) for m in models if "deletionTimestamp" not in m["metadata"]
+        )
+        return Observed(
+            subject=subject,
+            pins=self._pins,
+            owners=tuple(Owner(name, uid) for name, uid in owners),
+            objects=tuple(own),
+            service=self._get("Service", subject.namespace, subject.name),
+            router=tuple(router),
+        )
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        """Server-side apply, as the owner of every field in ``manifest``."""
+        meta = manifest["metadata"]
+        self._api.request(
+            "PATCH",
+            self._path(manifest["kind"], meta["namespace"], meta["name"]),
+            query=[("fieldManager", MANAGER), ("force", "true")],
+            content_type="application/apply-patch+yaml",
+            body=manifest,
+        )
+
+    def delete(self, existing: Raw) -> None:
+        """Delete exactly this object. That it is gone already is as good."""
+        meta = existing["metadata"]
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": meta["uid"]}}
+        try:
+            self._api.request(
+                "DELETE",
+                self._path(existing["kind"], meta["namespace"], meta["name"]),
+                content_type="application/json",
+                body=body,
+            )
+        except (NotFound, Conflict):
+            return
+
+    def poke(self, namespace: str, poke: Poke) -> None:
+        """Annotate a router pod, which makes its kubelet refresh the pod's ConfigMap at once."""
+        try:
+            self._api.request(
+                "PATCH",
+                self._path("Pod", namespace, poke.pod),
+                query=[("fieldManager", MANAGER)],
+                content_type="application/merge-patch+json",
+                body={"metadata": {"annotations": {CONFIG: poke.mark}}},
+            )
+        except NotFound:
+            return
+
+    def write_status(self, found: Found, status: ModelDeploymentStatus) -> None:
+        """Write status, unless the object changed since it was read (Conflict)."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {
+                "name": found.subject.name,
+                "namespace": found.subject.namespace,
+                "resourceVersion": found.resource_version,
+                "uid": found.subject.uid,
+            },
+            "status": status.to_wire(),
+        }
+        self._api.request(
+            "PATCH",
+            self._path(KIND, found.subject.namespace, found.subject.name) + "/status",
+            query=[("fieldManager", MANAGER), ("force", "true")],
+            content_type="application/apply-patch+yaml",
+            body=body,
+        )
+
+    def record(self, found: Found, event: Event, now: datetime) -> None:
+        """Write one event about a ModelDeployment."""
+        subject = found.subject
+        stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{subject.name[:50]}.", "namespace": subject.namespace},
+            "involvedObject": {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": subject.name,
+                "namespace": subject.namespace,
+                "uid": subject.uid,
+                "resourceVersion": found.resource_version,
+            },
+            "type": event.kind,
+            "reason": str(event.reason),
+            "message": event.message[:1000],
+            "action": str(event.reason),
+            "eventTime": stamp,
+            "firstTimestamp": stamp[:19] + "Z",
+            "lastTimestamp": stamp[:19] + "Z",
+            "count": 1,
+            "source": {"component": MANAGER},
+            "reportingComponent": f"{GROUP}/operator",
+            "reportingInstance": self._identity,
+        }
+        path = f"/api/v1/namespaces/{subject.namespace}/events"
+        self._api.request("POST", path, content_type="application/json", body=body)
+
+    def _get(self, kind: str, namespace: str, name: str) -> Raw | None:
+        try:
+            return self._api.request("GET", self._path(kind, namespace, name))
+        except NotFound:
+            return None
+
+    def _list(self, kind: str, namespace: str, selector: str) -> Iterable[Raw]:
+        query = [("labelSelector", selector)] if selector else []
+        found = self._api.request("GET", self._path(kind, namespace), query=query)
+        # Items of a list carry no kind of their own.
+        return [{"apiVersion": API_VERSIONS[kind], "kind": kind, **item} for item in found["items"]]
+
+    @staticmethod
+    def _path(kind: str, namespace: str, name: str = "") -> str:
+        group, plural = PATHS[kind]
+        return f"{group}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
+
+
+def _status(raw: Any) -> ModelDeploymentStatus:
+    """The status as written last; one that cannot be read is found out anew."""
+    try:
+        return ModelDeploymentStatus.model_validate(raw or {})
+    except ValidationError:
+        return ModelDeploymentStatus()

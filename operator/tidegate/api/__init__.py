@@ -1,0 +1,1 @@
+"""The API: what users write, what the operator reports, and the definition that the API server enforces."""

@@ -1,0 +1,164 @@
+"""The status of a ModelDeployment: what the operator reports and the state it cannot observe.
+
+What can be observed (pods, weights at the routers) is read again on every reconcile; only the fields of ``rollout``
+and the pinned ``artifact`` are memory.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from tidegate.api.types import ApiModel
+
+Text = Annotated[str, StringConstraints(max_length=1024)]
+LongText = Annotated[str, StringConstraints(max_length=4096)]
+ContractEntry = Annotated[dict[str, Any], Field(max_length=16)]
+
+
+class Phase(StrEnum):
+    """One word for people; machines read the conditions."""
+
+    PENDING = "Pending"
+    RESOLVING = "Resolving"
+    STARTING = "Starting"
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    PROMOTING = "Promoting"
+    READY = "Ready"
+    DEGRADED = "Degraded"
+    SUSPENDED = "Suspended"
+    FAILED = "Failed"
+
+
+class Reason(StrEnum):
+    """Every reason a condition or an event can carry."""
+
+    # Neutral and good news
+    READY = "Ready"
+    AVAILABLE = "Available"
+    VERIFIED = "Verified"
+    ROUTED = "Routed"
+    COMPLETE = "Complete"
+    RESOLVING = "Resolving"
+    STARTING = "Starting"
+    ROUTING = "Routing"
+    HOLDING = "Holding"
+    PROMOTING = "Promoting"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+    STEP_STARTED = "StepStarted"
+    ROLLOUT_STARTED = "RolloutStarted"
+    PAUSED = "Paused"
+    RESUMED = "Resumed"
+    SUSPENDED = "Suspended"
+    RECOVERED = "Recovered"
+    NOT_APPLICABLE = "NotApplicable"
+    SCALED_TO_ZERO = "ScaledToZero"
+    # Named causes
+    FETCH_FAILED = "FetchFailed"
+    ARTIFACT_NOT_FOUND = "ArtifactNotFound"
+    DIGEST_MISMATCH = "DigestMismatch"
+    BUNDLE_INVALID = "BundleInvalid"
+    MODEL_LOAD_FAILED = "ModelLoadFailed"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    OUT_OF_MEMORY = "OutOfMemory"
+    POD_REFUSED = "PodRefused"
+    CONTAINER_CONFIG = "ContainerConfigInvalid"
+    ROUTER_NOT_READY = "RouterNotReady"
+    NAME_CONFLICT = "NameConflict"
+    PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
+    ROUTER_FULL = "RouterFull"
+
+
+class Condition(ApiModel):
+    """metav1.Condition."""
+
+    type: Annotated[str, StringConstraints(max_length=316)] = Field(description="Type of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    observed_generation: int | None = Field(default=None, description="Generation the condition was computed for.")
+    last_transition_time: datetime = Field(description="When the status last changed.")
+    reason: Text = Field(description="Why, in one CamelCase word of a closed set.")
+    message: LongText = Field(default="", description="Why, for people, with what to do.")
+
+
+class Artifact(ApiModel):
+    """The bundle behind spec.model, resolved once and pinned."""
+
+    uri: Text = Field(description="The address that was resolved.")
+    digest: Text = Field(description="Digest of the bundle.")
+    name: Text = Field(description="Name of the model in the bundle, and in the inference protocol.")
+    version: Text = Field(default="", description="Version of the bundle.")
+    size_bytes: int | None = Field(default=None, description="Size of the bundle's files, in bytes.")
+    inputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Inputs of the contract.")
+    outputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Outputs of the contract.")
+
+
+class RevisionStatus(ApiModel):
+    """One revision that has pods."""
+
+    revision: Text = Field(description="Name of the revision.")
+    digest: Text = Field(description="Digest of its bundle.")
+    version: Text = Field(default="", description="Version of its bundle.")
+    uri: Text = Field(default="", description="Address its bundle came from.")
+    weight: int = Field(default=0, description="Share of requests, in percent, that the routers were told.")
+    replicas: int = Field(default=0, description="Pods wanted.")
+    ready_replicas: int = Field(default=0, description="Pods ready.")
+
+
+class RolloutStatus(ApiModel):
+    """Progress of the current rollout."""
+
+    revision: Text = Field(description="Revision that takes over.")
+    step: int = Field(default=0, description="Index of the current step, from 0; equal to steps while promoting.")
+    steps: int = Field(default=0, description="Number of steps.")
+    weight: int = Field(default=0, description="Weight of the current step, in percent; 0 while pods start.")
+    started_at: datetime = Field(description="When the rollout began.")
+    progressed_at: datetime = Field(description="When it last moved forward; the progress deadline counts from here.")
+    step_started_at: datetime | None = Field(default=None, description="When every router had the step's weight.")
+    message: LongText = Field(default="", description="What the rollout is doing or waiting for.")
+
+
+class FormerRevision(ApiModel):
+    """A revision that served once, or serves now."""
+
+    revision: Text = Field(description="Name of the revision.")
+    digest: Text = Field(description="Digest of its bundle.")
+    uri: Text = Field(description="Address its bundle came from.")
+    promoted_at: datetime = Field(description="When it got all traffic.")
+
+
+class Failure(ApiModel):
+    """The last thing that went wrong, kept after recovery."""
+
+    reason: Text = Field(description="Named cause.")
+    message: LongText = Field(description="What happened and what to do.")
+    revision: Text = Field(default="", description="Revision it concerned; empty before one exists.")
+    time: datetime = Field(description="When this failure was first seen.")
+
+
+class ModelDeploymentStatus(ApiModel):
+    """What the operator reports."""
+
+    observed_generation: int | None = Field(default=None, description="Generation of spec this status is about.")
+    phase: Phase | None = Field(default=None, description="One word for people.")
+    url: Text | None = Field(default=None, description="Address inside the cluster, HTTP; gRPC is on port 8001.")
+    port: int | None = Field(default=None, description="Port of the model's listener at the routers.")
+    artifact: Artifact | None = Field(default=None, description="The bundle behind spec.model.")
+    stable: RevisionStatus | None = Field(default=None, description="Revision with the (rest of the) traffic.")
+    canary: RevisionStatus | None = Field(default=None, description="Revision that is taking over.")
+    rollout: RolloutStatus | None = Field(default=None, description="Progress of the current rollout.")
+    revisions: list[FormerRevision] = Field(
+        default_factory=list, max_length=51, description="Revisions that got all traffic, newest first."
+    )
+    last_failure: Failure | None = Field(default=None, description="The last failure, kept after recovery.")
+    replicas: int = Field(default=0, description="Pods of all revisions.")
+    ready_replicas: int = Field(default=0, description="Ready pods of all revisions.")
+    ready: Text | None = Field(default=None, description="Ready and wanted pods, for people.")
+    selector: Text | None = Field(default=None, description="Label selector of the pods, for the scale subresource.")
+    conditions: list[Condition] = Field(
+        default_factory=list, max_length=16, description="Ready, Available, Progressing and others."
+    )

@@ -1,0 +1,266 @@
+"""ModelDeployment, tidegate.dev/v1alpha1: what a user writes. The CRD is generated from these classes.
+
+Only fields that do something are here; the API server refuses every other one.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from tidegate.api import rules
+from tidegate.api.types import ApiModel, Duration, Format, Quantity
+
+GROUP = "tidegate.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "ModelDeployment"
+PLURAL = "modeldeployments"
+
+Digest = Annotated[
+    str, Format(r"^sha256:[0-9a-f]{64}$", "write sha256: and 64 hexadecimal digits in lower case", max_length=71)
+]
+BundleUri = Annotated[
+    str,
+    Format(
+        r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*"
+        r"/[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[A-Za-z0-9][A-Za-z0-9._-]*|@sha256:[0-9a-f]{64})$",
+        "write s3://<bucket>[/<prefix>]/<name>:<version> or s3://<bucket>[/<prefix>]/<name>@sha256:<64 hexadecimal "
+        "digits>, such as s3://models/digits:3; the name has lower-case letters, digits and '-', and other stores are "
+        "not supported",
+        max_length=1024,
+    ),
+]
+ImageName = Annotated[
+    str,
+    Format(
+        r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$",
+        "write an image as <registry>/<repository>:<tag> or @sha256:<digest>, such as "
+        "nvcr.io/nvidia/tritonserver:26.10-py3",
+        max_length=512,
+    ),
+]
+Flag = Annotated[
+    str,
+    Format(
+        r"^--[a-z][a-z-]*(=.*)?$", "write one flag with its value in one item, such as --log-verbose=1", max_length=1024
+    ),
+]
+ObjectName = Annotated[
+    str,
+    Format(
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        "write the name of an object: lower-case letters, digits, '-' and '.', such as models-read",
+        max_length=253,
+    ),
+]
+LabelKey = Annotated[str, StringConstraints(max_length=253)]
+LabelValue = Annotated[
+    str,
+    Format(
+        r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        "write letters, digits, '-', '_' and '.', at most 63, such as vision",
+        max_length=63,
+    ),
+]
+FreeObject = Annotated[dict[str, Any], Field(max_length=16)]
+
+
+class SecretReference(ApiModel):
+    """A Secret in the namespace of the ModelDeployment."""
+
+    name: ObjectName = Field(description="Name of the Secret. Example: models-read.")
+
+
+class Model(ApiModel):
+    """Which bundle runs."""
+
+    uri: BundleUri = Field(
+        description="Address of the bundle: s3://<bucket>[/<prefix>]/<name>:<version>, or ...<name>@sha256:<digest>. "
+        "Example: s3://models/digits:3."
+    )
+    digest: Digest | None = Field(
+        default=None,
+        description="Digest that the bundle must have. When absent, the version is resolved once and the digest is "
+        "pinned in status. Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08.",
+    )
+    credentials_secret_ref: SecretReference | None = Field(
+        default=None,
+        description="Secret with the store's credentials and endpoint, read only by the pods of this model. Keys: "
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL, each optional. "
+        "When absent, the identity of the pod's service account is used. Example: {name: models-read}.",
+    )
+
+
+class TemplateMetadata(ApiModel):
+    """Labels and annotations added to the model's pods."""
+
+    labels: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Labels added to the pods; keys under tidegate.dev/ and app.kubernetes.io/ are reserved. "
+        "Example: {team: vision}.",
+    )
+    annotations: dict[LabelKey, Annotated[str, StringConstraints(max_length=4096)]] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Annotations added to the pods; keys under tidegate.dev/ are reserved. "
+        "Example: {example.com/owner: vision}.",
+    )
+
+
+class TemplatePodSpec(ApiModel):
+    """The part of a pod's spec that users choose; the operator owns the rest."""
+
+    node_selector: dict[LabelKey, LabelValue] | None = Field(
+        default=None, max_length=32, description="Labels a node must have. Example: {gpu: l4}."
+    )
+    tolerations: list[FreeObject] | None = Field(
+        default=None,
+        max_length=32,
+        description="Taints the pods tolerate, as in a pod. Example: [{key: nvidia.com/gpu, operator: Exists}].",
+    )
+    affinity: FreeObject | None = Field(
+        default=None, description="Affinity, as in a pod. Example: {podAntiAffinity: {...}}."
+    )
+    topology_spread_constraints: list[FreeObject] | None = Field(
+        default=None, max_length=16, description="Spread over topology domains, as in a pod. Example: [{maxSkew: 1}]."
+    )
+    service_account_name: ObjectName | None = Field(
+        default=None,
+        description="Service account of the model's pods, for stores that know workload identity. Its token is not "
+        "mounted. Default: default. Example: models-read.",
+    )
+    image_pull_secrets: list[SecretReference] | None = Field(
+        default=None, max_length=16, description="Secrets to pull images with. Example: [{name: registry}]."
+    )
+    priority_class_name: ObjectName | None = Field(
+        default=None, description="Priority class of the pods. Example: serving-high."
+    )
+    runtime_class_name: ObjectName | None = Field(
+        default=None, description="Runtime class of the pods. Example: nvidia."
+    )
+    scheduler_name: ObjectName | None = Field(
+        default=None, description="Scheduler of the pods. Default: the cluster's. Example: default-scheduler."
+    )
+
+
+class Template(ApiModel):
+    """Overlay on the model's pods."""
+
+    metadata: TemplateMetadata = Field(default_factory=TemplateMetadata, description="Labels and annotations.")
+    spec: TemplatePodSpec = Field(default_factory=TemplatePodSpec, description="Where and as whom the pods run.")
+
+
+class Resources(ApiModel):
+    """Resources of one Triton container."""
+
+    requests: dict[LabelKey, Quantity] = Field(
+        default_factory=dict, max_length=16, description="Reserved amounts. Example: {cpu: 500m, memory: 1Gi}."
+    )
+    limits: dict[LabelKey, Quantity] = Field(
+        default_factory=dict, max_length=16, description="Upper limits. Example: {nvidia.com/gpu: 1}."
+    )
+
+
+class Server(ApiModel):
+    """The Triton server that runs the bundle."""
+
+    image: ImageName = Field(
+        default="nvcr.io/nvidia/tritonserver:26.10-py3",
+        description="Triton's image. Default: nvcr.io/nvidia/tritonserver:26.10-py3. Example: tidegate/triton-cpu:dev.",
+    )
+    accelerator: Literal["GPU", "CPU"] = Field(
+        default="GPU",
+        description="Which of the bundle's configurations runs, configs/gpu.pbtxt or configs/cpu.pbtxt. GPU adds a "
+        "limit of nvidia.com/gpu: 1 when resources name no accelerator. Default: GPU. Example: CPU.",
+    )
+    resources: Resources = Field(default_factory=Resources, description="Resources of each Triton container.")
+    args: list[Flag] = Field(
+        default_factory=list,
+        max_length=64,
+        description="More flags for tritonserver. Flags the operator sets itself (repository, ports, model control, "
+        "exit time-out) are refused. Example: [--log-verbose=1].",
+    )
+    template: Template = Field(default_factory=Template, description="Overlay on the pods: metadata and scheduling.")
+
+
+class Step(ApiModel):
+    """One step of a rollout."""
+
+    weight: Annotated[int, Field(ge=1, le=100)] = Field(
+        description="Share of requests the new revision gets, in percent, 1 to 100, rising from step to step. "
+        "Example: 25."
+    )
+    hold: Duration = Field(
+        default=timedelta(0),
+        description="How long the weight stays before the next step, up to 24h. Default: 0s. Example: 2m.",
+    )
+
+
+DEFAULT_STEPS = (
+    Step(weight=5, hold=timedelta(minutes=2)),
+    Step(weight=25, hold=timedelta(minutes=2)),
+    Step(weight=50, hold=timedelta(minutes=5)),
+)
+
+
+class Rollout(ApiModel):
+    """How a new revision takes over."""
+
+    strategy: Literal["Canary"] = Field(
+        default="Canary", description="Canary moves traffic by weight steps. Default: Canary. Example: Canary."
+    )
+    steps: list[Step] = Field(
+        default=list(DEFAULT_STEPS),
+        max_length=32,
+        description="Weights before full promotion. Default: 5 % for 2m, 25 % for 2m, 50 % for 5m. An empty list "
+        "promotes as soon as the new revision is ready. Example: [{weight: 10, hold: 30s}].",
+    )
+    progress_deadline: Duration = Field(
+        default=timedelta(minutes=15),
+        description="How long a revision may take to become ready before the rollout is reported as Stalled; it goes "
+        "on trying, and live traffic stays where it is. 10s to 24h. Default: 15m. Example: 30m.",
+    )
+
+
+class Traffic(ApiModel):
+    """How requests reach the model."""
+
+    router: Literal["Envoy"] = Field(default="Envoy", description="Who routes. Default: Envoy. Example: Envoy.")
+    timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        description="Longest time for one request, 1s to 1h. Default: 30s. Example: 5s.",
+    )
+
+
+class ModelDeploymentSpec(ApiModel):
+    """What should run."""
+
+    model: Model = Field(description="Which bundle runs; editing it starts a rollout.")
+    server: Server = Field(default_factory=Server, description="The Triton server; editing it starts a rollout.")
+    replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=1, description="Number of Triton pods; target of the scale subresource. Default: 1. Example: 2."
+    )
+    rollout: Rollout = Field(default_factory=Rollout, description="How a new revision takes over.")
+    traffic: Traffic = Field(default_factory=Traffic, description="How requests reach the model.")
+    suspend: bool = Field(
+        default=False,
+        description="True stops every pod of the model and frees its accelerators; requests get 503 until it is "
+        "false again. Default: false. Example: true.",
+    )
+    paused: bool = Field(
+        default=False,
+        description="True keeps a rollout at its current weight; serving goes on. Default: false. Example: true.",
+    )
+    revision_history_limit: Annotated[int, Field(ge=0, le=50)] = Field(
+        default=5, description="How many former revisions status remembers. Default: 5. Example: 10."
+    )
+
+    @model_validator(mode="after")
+    def _obeys_the_rules(self) -> Self:
+        """Check what the API server checks with CEL, for specs that never saw an API server."""
+        broken = rules.violations({"spec": self.to_wire()})
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self

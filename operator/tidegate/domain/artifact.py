@@ -1,0 +1,124 @@
+"""From ``spec.model`` to a pinned bundle: resolved once, by a Job, and never again for the same address."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from tidegate.api.status import Artifact, Reason
+from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.diagnose import Cause, diagnose, from_report
+from tidegate.domain.observed import Observed, Raw, ResolveView
+from tidegate.domain.plan import Resolve
+
+FIRST_RETRY = timedelta(seconds=5)
+LONGEST_RETRY = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The bundle, or what is being done to learn it."""
+
+    artifact: Artifact | None = None
+    job: Resolve | None = None
+    cause: Cause | None = None
+    again: timedelta | None = None
+
+
+def resolve_key(spec: ModelDeploymentSpec) -> str:
+    """Short hash of everything that a resolve Job depends on."""
+    credentials = spec.model.credentials_secret_ref
+    text = json.dumps(
+        [
+            spec.model.uri,
+            spec.model.digest,
+            credentials.name if credentials else None,
+            spec.server.template.spec.service_account_name,
+        ]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def retry_delay(attempt: int) -> timedelta:
+    """5 s, 10 s, 20 s, 40 s, then every minute."""
+    return min(FIRST_RETRY * (1 << min(attempt, 10)), LONGEST_RETRY)
+
+
+def _pinned(spec: ModelDeploymentSpec, status: Artifact | None, observed: Observed) -> Artifact | None:
+    """The bundle as already known: from status, or from a revision that came from the same address."""
+    wanted = spec.model.digest
+    known = [status] if status else []
+    known += [
+        Artifact(uri=r.revision.uri, digest=r.revision.digest, name=r.revision.model_name, version=r.revision.version)
+        for r in sorted(observed.revisions().values(), key=lambda r: -r.number)
+    ]
+    for artifact in known:
+        if artifact.uri == spec.model.uri and wanted in (None, artifact.digest):
+            return artifact
+    return None
+
+
+def _request(spec: ModelDeploymentSpec, attempt: int) -> Resolve:
+    pod = spec.server.template.spec
+    return Resolve(
+        key=resolve_key(spec),
+        attempt=attempt,
+        uri=spec.model.uri,
+        digest=spec.model.digest,
+        credentials=spec.model.credentials_secret_ref,
+        service_account=pod.service_account_name,
+        image_pull_secrets=tuple(s.name for s in pod.image_pull_secrets or []),
+    )
+
+
+def _answer(spec: ModelDeploymentSpec, report: Raw | None) -> Artifact | None:
+    """The bundle that a Job found; None for a failure, and for a report that cannot be read."""
+    if report is None or "reason" in report:
+        return None
+    fields = {key: report[key] for key in ("digest", "name", "version", "sizeBytes") if key in report}
+    # The contract is for people: one that is too long for status is left out, and the bundle runs all the same.
+    short = {key: report[key] for key in ("inputs", "outputs") if len(report.get(key) or ()) in range(1, 65)}
+    try:
+        return Artifact.model_validate({"uri": spec.model.uri} | fields | short)
+    except ValidationError:
+        return None
+
+
+def _cause(spec: ModelDeploymentSpec, job: ResolveView) -> Cause | None:
+    """Why a Job has given no answer; None while nothing is known to be wrong."""
+    report = job.result()
+    if report is not None:
+        unreadable = {"message": "the report of the packager cannot be read; its version may not fit the operator's."}
+        return from_report(report if "reason" in report else unreadable, spec.model.uri)
+    if cause := diagnose(job.pods):
+        return cause
+    if job.ended_at is None:
+        return None
+    failed = job.conditions.get("Failed", {})
+    said = failed.get("message") or failed.get("reason") or "it left no report"
+    return Cause(Reason.FETCH_FAILED, f"Job {job.raw['metadata']['name']} ended: {said}. It is tried again by itself.")
+
+
+def _waiting(spec: ModelDeploymentSpec, job: ResolveView, now: datetime) -> Resolution:
+    """A Job that has no answer yet, or will have none: wait, or try again."""
+    cause = _cause(spec, job)
+    if job.ended_at is None:
+        return Resolution(job=_request(spec, job.attempt), cause=cause)
+    wait = job.ended_at + retry_delay(job.attempt) - now
+    if wait > timedelta(0):
+        return Resolution(job=_request(spec, job.attempt), cause=cause, again=wait)
+    return Resolution(job=_request(spec, job.attempt + 1), cause=cause)
+
+
+def resolve(spec: ModelDeploymentSpec, status: Artifact | None, observed: Observed, now: datetime) -> Resolution:
+    """The bundle that ``spec.model`` names, with the Job that finds it out where it is not known."""
+    if artifact := _pinned(spec, status, observed):
+        return Resolution(artifact=artifact)
+    jobs = [job for job in observed.resolve() if job.key == resolve_key(spec)]
+    if not jobs:
+        return Resolution(job=_request(spec, 0))
+    if artifact := _answer(spec, jobs[0].result()):
+        return Resolution(artifact=artifact)
+    return _waiting(spec, jobs[0], now)

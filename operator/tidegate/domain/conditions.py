@@ -1,0 +1,149 @@
+"""The conditions: what is true of a ModelDeployment, each with one word of a closed set and a sentence.
+
+Ready, Reconciling and Stalled follow kstatus, so that ``kubectl wait``, ``helm --wait``, Argo CD and Flux read them.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from tidegate.api.status import Condition, Reason
+from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.situation import Situation
+
+Verdict = tuple[Literal["True", "False", "Unknown"], Reason, str]
+HOPELESS = frozenset(
+    {
+        Reason.ARTIFACT_NOT_FOUND,
+        Reason.DIGEST_MISMATCH,
+        Reason.BUNDLE_INVALID,
+        Reason.NAME_CONFLICT,
+        Reason.ROUTER_FULL,
+    }
+)
+"""Causes that do not pass by waiting."""
+
+
+def artifact_verified(s: Situation) -> Verdict:
+    """The bundle is known and its manifest has the digest."""
+    if s.resolution.artifact:
+        return "True", Reason.VERIFIED, f"Bundle {s.resolution.artifact.digest} is pinned."
+    if s.resolution.cause:
+        return "False", s.resolution.cause.reason, s.resolution.cause.message
+    return "Unknown", Reason.RESOLVING, "The address of the bundle is being resolved."
+
+
+def available(spec: ModelDeploymentSpec, s: Situation) -> Verdict:
+    """Some revision answers requests, and a router brings them."""
+    if spec.suspend:
+        return "False", Reason.SUSPENDED, "spec.suspend is true: no pod runs."
+    fleet = s.stable_fleet
+    if fleet is None:
+        reason, message = (s.cause.reason, s.cause.message) if s.cause else (Reason.STARTING, "No revision serves yet.")
+        return "False", reason, message
+    serving = next((f for f in (fleet, s.canary_fleet) if f and f.ready), None)
+    if serving and not s.routers_ready:
+        return "False", Reason.ROUTER_NOT_READY, "Pods are ready, but no router is."
+    if serving:
+        return "True", Reason.AVAILABLE, f"Revision {serving.revision} serves."
+    if spec.replicas == 0:
+        return "False", Reason.SCALED_TO_ZERO, "spec.replicas is 0: no pod runs."
+    reason = s.cause.reason if s.cause else Reason.STARTING
+    return "False", reason, s.cause.message if s.cause else f"No pod of revision {fleet.revision} is ready."
+
+
+def routed(s: Situation) -> Verdict:
+    """Every ready router serves the wanted weights."""
+    if s.route is None:
+        return "Unknown", Reason.RESOLVING, "There is no route yet."
+    if s.settled:
+        return "True", Reason.ROUTED, "Every ready router serves the wanted weights."
+    return "False", Reason.ROUTING, "Waiting for every router to serve the wanted weights."
+
+
+def overdue(spec: ModelDeploymentSpec, s: Situation, now: datetime) -> bool:
+    """True when the rollout has not moved for the progress deadline although nobody holds it."""
+    rollout = s.rollout
+    if rollout is None or spec.paused or rollout.step_started_at is not None:
+        return False
+    return now - rollout.progressed_at >= spec.rollout.progress_deadline
+
+
+def stalled(spec: ModelDeploymentSpec, s: Situation, now: datetime) -> Verdict:
+    """It will not become ready by waiting, or has waited too long."""
+    if s.cause and s.cause.reason in HOPELESS:
+        return "True", s.cause.reason, s.cause.message
+    if overdue(spec, s, now):
+        why = f" {s.cause.message}" if s.cause else ""
+        return "True", Reason.PROGRESS_DEADLINE, f"The rollout has not moved for spec.rollout.progressDeadline.{why}"
+    return "False", Reason.NOT_APPLICABLE, ""
+
+
+def ready(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdict:
+    """What spec asks for serves, with every pod, at every router."""
+    if s.cause:
+        return "False", s.cause.reason, s.cause.message
+    if spec.suspend:
+        return "False", Reason.SUSPENDED, "spec.suspend is true: no pod runs."
+    if s.target is None:
+        return "False", Reason.RESOLVING, "The address of the bundle is being resolved."
+    if not s.in_place:
+        if spec.paused and s.canary and not s.first:
+            return "False", Reason.PAUSED, progress
+        held = s.rollout is not None and s.rollout.step_started_at is not None
+        return "False", Reason.HOLDING if held else Reason.STARTING, progress
+    have = s.stable_fleet.ready if s.stable_fleet else 0
+    if have < spec.replicas:
+        return "False", Reason.STARTING, f"{have} of {spec.replicas} pods are ready."
+    if not s.settled:
+        return "False", Reason.ROUTING, "Waiting for every router to serve the wanted weights."
+    if spec.replicas == 0:
+        return "True", Reason.SCALED_TO_ZERO, "spec.replicas is 0: no pod runs, as asked."
+    return "True", Reason.READY, f"Revision {s.target.name} serves with {have} pods."
+
+
+def progressing(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdict:
+    """A rollout is under way."""
+    if s.rollout is None:
+        return "False", Reason.COMPLETE, "No rollout is under way."
+    if spec.paused and not s.first:
+        return "False", Reason.PAUSED, progress
+    held = s.rollout.step_started_at is not None
+    return "True", Reason.HOLDING if held else Reason.STARTING, progress
+
+
+def verdicts(spec: ModelDeploymentSpec, s: Situation, progress: str, now: datetime) -> dict[str, Verdict]:
+    """Every condition by type."""
+    is_ready = ready(spec, s, progress)
+    is_stalled = stalled(spec, s, now)
+    busy = is_ready[0] != "True" and is_stalled[0] != "True" and not spec.suspend
+    paused = spec.paused and s.canary is not None and not s.first
+    return {
+        "Ready": is_ready,
+        "Available": available(spec, s),
+        "ArtifactVerified": artifact_verified(s),
+        "Routed": routed(s),
+        "Progressing": progressing(spec, s, progress),
+        "Paused": ("True" if paused else "False", Reason.PAUSED if paused else Reason.NOT_APPLICABLE, ""),
+        "Reconciling": ("True" if busy else "False", is_ready[1], is_ready[2] if busy else ""),
+        "Stalled": is_stalled,
+    }
+
+
+def merge(before: Iterable[Condition], verdicts: dict[str, Verdict], generation: int, now: datetime) -> list[Condition]:
+    """The conditions to write. The transition time moves only when the status of a condition does."""
+    old = {c.type: c for c in before}
+    merged = []
+    for kind, (status, reason, message) in verdicts.items():
+        same = kind in old and old[kind].status == status
+        merged.append(
+            Condition(
+                type=kind,
+                status=status,
+                observed_generation=generation,
+                last_transition_time=old[kind].last_transition_time if same else now.replace(microsecond=0),
+                reason=reason.value,
+                message=message,
+            )
+        )
+    return merged

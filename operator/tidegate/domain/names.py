@@ -1,0 +1,26 @@
+"""Every name the operator gives, in one place. All are DNS labels of at most 63 characters."""
+
+import hashlib
+
+MAX_LABEL = 63
+ROUTER = "tidegate-router"
+
+
+def child(owner: str, suffix: str) -> str:
+    """``<owner>-<suffix>``, with a long owner shortened to a stem and a hash so that two owners never meet."""
+    name = f"{owner}-{suffix}"
+    if len(name) <= MAX_LABEL:
+        return name
+    mark = hashlib.sha256(owner.encode()).hexdigest()[:6]
+    stem = owner[: MAX_LABEL - len(suffix) - len(mark) - 2].rstrip("-")
+    return f"{stem}-{mark}-{suffix}"
+
+
+def revision(owner: str, revision_id: str) -> str:
+    """Name of a revision, its Deployment, its headless Service and its ControllerRevision."""
+    return child(owner, revision_id)
+
+
+def resolve_job(owner: str, key: str, attempt: int) -> str:
+    """Name of the Job that resolves one address; a retry is a new Job."""
+    return child(owner, f"resolve-{key}-{attempt}")

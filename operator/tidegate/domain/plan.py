@@ -1,0 +1,69 @@
+"""What should be: the answer of :func:`tidegate.domain.compute.compute`, in the terms of the domain.
+
+A plan names everything that should exist for one ModelDeployment; what exists and is not in the plan goes.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from tidegate.api.v1alpha1 import SecretReference
+from tidegate.domain.revision import StoredRevision
+from tidegate.domain.routing import Route, Table
+
+
+@dataclass(frozen=True)
+class Resolve:
+    """A Job that reads one bundle's manifest."""
+
+    key: str
+    attempt: int
+    uri: str
+    digest: str | None
+    credentials: SecretReference | None
+    service_account: str | None
+    image_pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The pods of one revision."""
+
+    revision: StoredRevision
+    replicas: int
+    role: Literal["stable", "canary"]
+
+
+@dataclass(frozen=True)
+class Poke:
+    """A router pod that should read its configuration now; the kubelet would let it wait for over a minute."""
+
+    pod: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line in the history that people read."""
+
+    kind: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that should exist, and when to look again.
+
+    A plan without a ``table`` touches nothing that exists. ``again`` is None when nothing but an event can change the
+    answer.
+    """
+
+    resolve: Resolve | None = None
+    revisions: tuple[StoredRevision, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    route: Route | None = None
+    table: Table | None = None
+    pokes: tuple[Poke, ...] = ()
+    events: tuple[Event, ...] = ()
+    again: timedelta | None = None

@@ -1,0 +1,86 @@
+"""A revision: everything that decides what a model's pods look like, named by its content.
+
+Two revisions with the same id run the same bundle in the same server. The pins are what the operator's own
+installation contributes (its packager image, its drain time): they are kept with the revision when it is first made,
+so that upgrading the operator changes no existing pod template.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import Field
+
+from tidegate.api.types import ApiModel
+from tidegate.api.v1alpha1 import ModelDeploymentSpec, SecretReference, Server
+
+ID_LENGTH = 8
+
+
+class Pins(ApiModel):
+    """What the operator's installation contributes to a pod template."""
+
+    packager_image: str
+    drain_seconds: int = 40
+    """How long a pod keeps serving after it is told to go: longer than the routers' DNS is stale."""
+
+
+class Revision(ApiModel):
+    """One immutable revision of a ModelDeployment."""
+
+    digest: str
+    uri: str
+    model_name: str
+    version: str = ""
+    server: Server
+    credentials: SecretReference | None = None
+    pins: Pins
+
+    @property
+    def id(self) -> str:
+        """First 8 hex digits of the hash of what makes this revision different from others.
+
+        Where the bundle is belongs to it: pods that start later fetch from there, so a move to another store must reach
+        them. The version's name does not: one bundle by two names is one revision.
+        """
+        identity: dict[str, Any] = {
+            "bundle": self.bundle_uri,
+            "server": self.server.to_wire(),
+            "credentials": self.credentials.name if self.credentials else None,
+        }
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+    @property
+    def bundle_uri(self) -> str:
+        """Where the bundle is, by digest: what the pods fetch whatever happens to the version's pointer."""
+        root = self.uri.rsplit("/", 1)[0]
+        return f"{root}/{self.model_name}@{self.digest}"
+
+
+class StoredRevision(ApiModel):
+    """A revision with its name and the order in which it was made."""
+
+    name: str
+    number: int = Field(ge=1)
+    revision: Revision
+
+
+def revision_of(
+    spec: ModelDeploymentSpec,
+    *,
+    digest: str,
+    model_name: str,
+    version: str,
+    pins: Pins,
+) -> Revision:
+    """The revision that ``spec`` asks for, once its bundle is resolved."""
+    return Revision(
+        digest=digest,
+        uri=spec.model.uri,
+        model_name=model_name,
+        version=version,
+        server=spec.server,
+        credentials=spec.model.credentials_secret_ref,
+        pins=pins,
+    )

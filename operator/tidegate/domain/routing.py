@@ -1,0 +1,142 @@
+"""Routes and their versions: which share of a model's requests goes to which revision.
+
+A version is the hash of what a router must serve. The routers report the version they really serve, and that report,
+not the write, is what the next decision rests on.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import Field
+
+from tidegate.api.types import ApiModel
+
+RENDERING = 1
+"""Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
+FIRST_PORT = 20000
+MODELS_PER_ROUTER = 64
+
+
+class Backend(ApiModel):
+    """One revision behind a route; weight in percent."""
+
+    revision: str
+    weight: int
+    digest: str = ""
+
+
+class Route(ApiModel):
+    """How one model's requests are split."""
+
+    model: str
+    port: int
+    timeout_seconds: int
+    backends: tuple[Backend, ...] = ()
+
+    def weight(self, revision: str) -> int:
+        """Weight of a revision, 0 when it is not behind the route."""
+        return sum(b.weight for b in self.backends if b.revision == revision)
+
+
+class Table(ApiModel):
+    """Every route of one router, by model."""
+
+    routes: dict[str, Route] = Field(default_factory=dict)
+
+    def with_route(self, route: Route | None, present: Iterable[str]) -> "Table":
+        """The table with ``route`` put in and the routes of models that no longer exist taken out."""
+        routes = {name: r for name, r in self.routes.items() if name in set(present)}
+        if route is not None:
+            routes[route.model] = route
+        return Table(routes=dict(sorted(routes.items())))
+
+    def free_port(self, model: str, preferred: int | None) -> int:
+        """The model's own port if nobody else has it, the lowest free one otherwise."""
+        taken = {r.port for name, r in self.routes.items() if name != model}
+        own = self.routes[model].port if model in self.routes else preferred
+        if own is not None and own not in taken:
+            return own
+        return next(port for port in range(FIRST_PORT, 65536) if port not in taken)
+
+
+def _version(content: object) -> str:
+    text = json.dumps([RENDERING, content], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def route_version(route: Route) -> str:
+    """Version of one model's route (Envoy RDS). A revision without weight is a cluster only, and not part of it."""
+    split = tuple(b for b in route.backends if b.weight > 0)
+    return _version(["rds", route.model_copy(update={"backends": split}).to_wire()])
+
+
+def listeners_version(table: Table) -> str:
+    """Version of all listeners of a router (Envoy LDS)."""
+    return _version(["lds", [[r.model, r.port] for r in table.routes.values()]])
+
+
+def clusters_version(table: Table) -> str:
+    """Version of all clusters of a router (Envoy CDS)."""
+    return _version(["cds", sorted(b.revision for r in table.routes.values() for b in r.backends)])
+
+
+def table_version(table: Table) -> str:
+    """Version of everything a router gets; what its pods are annotated with."""
+    routes = [route_version(r) for r in table.routes.values()]
+    return _version([*routes, listeners_version(table), clusters_version(table)])
+
+
+@dataclass(frozen=True)
+class RouterReport:
+    """What one router says it serves.
+
+    ``endpoints`` holds, by cluster name, the addresses the router would send requests to.
+    """
+
+    pod: str
+    reachable: bool = True
+    listeners: str = ""
+    clusters: str = ""
+    routes: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+def http_cluster(revision: str) -> str:
+    """Envoy's cluster of a revision's HTTP ports."""
+    return f"{revision}-http"
+
+
+def grpc_cluster(revision: str) -> str:
+    """Envoy's cluster of a revision's gRPC ports."""
+    return f"{revision}-grpc"
+
+
+def serves(report: RouterReport, route: Route) -> bool:
+    """True when a router splits this model's requests exactly so.
+
+    A router asks for a route only once it has the listener, so the listener is there too. The versions of all listeners
+    and clusters are not asked: they change with every neighbour, and a neighbour's rollout is not this model's news.
+    """
+    return report.reachable and report.routes.get(route.model) == route_version(route)
+
+
+def up_to_date(report: RouterReport, table: Table) -> bool:
+    """True when a router has the whole table, listeners and clusters too."""
+    return (
+        report.listeners == listeners_version(table)
+        and report.clusters == clusters_version(table)
+        and all(serves(report, route) for route in table.routes.values())
+    )
+
+
+def knows(report: RouterReport, revision: str, addresses: frozenset[str]) -> bool:
+    """True when a router can reach these pods of a revision by HTTP and by gRPC.
+
+    The two clusters refresh apart: looking at one of them let gRPC requests fail for up to half a second.
+    """
+    return report.reachable and all(
+        addresses <= report.endpoints.get(cluster, frozenset())
+        for cluster in (http_cluster(revision), grpc_cluster(revision))
+    )

@@ -1,0 +1,38 @@
+"""Everything one look at a ModelDeployment has worked out, before it is told as status and events."""
+
+from dataclasses import dataclass
+
+from tidegate.api.status import RolloutStatus
+from tidegate.domain.artifact import Resolution
+from tidegate.domain.diagnose import Cause
+from tidegate.domain.revision import StoredRevision
+from tidegate.domain.routing import Route
+from tidegate.domain.traffic import Fleet
+
+
+@dataclass(frozen=True)
+class Situation:
+    """``settled`` is True when every ready router splits requests as wanted; ``routers_ready`` when there is any."""
+
+    resolution: Resolution
+    cause: Cause | None = None
+    target: StoredRevision | None = None
+    stable: StoredRevision | None = None
+    stable_fleet: Fleet | None = None
+    canary: StoredRevision | None = None
+    canary_fleet: Fleet | None = None
+    rollout: RolloutStatus | None = None
+    promoted: bool = False
+    route: Route | None = None
+    settled: bool = False
+    routers_ready: bool = False
+
+    @property
+    def in_place(self) -> bool:
+        """True when the revision that spec asks for is the stable one."""
+        return self.target is not None and self.stable is not None and self.target.name == self.stable.name
+
+    @property
+    def first(self) -> bool:
+        """True until some revision has served."""
+        return self.stable is None

@@ -1,0 +1,69 @@
+"""What the operator needs of the world. The runtime is written against these; the adapters are the real ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from tidegate.api.status import ModelDeploymentStatus
+from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.observed import Observed, PodView, Raw, Subject
+from tidegate.domain.plan import Event, Poke
+from tidegate.domain.routing import RouterReport, Table
+
+
+@dataclass(frozen=True)
+class Found:
+    """A ModelDeployment as read, with the version that a status write must still find."""
+
+    subject: Subject
+    resource_version: str
+    spec: ModelDeploymentSpec
+    status: ModelDeploymentStatus
+    raw: Raw
+
+
+class Cluster(Protocol):
+    """The API server. Every method has a time-out and raises an :class:`tidegate.adapters.errors.ApiError`."""
+
+    def find(self, namespace: str, name: str) -> Found | None:
+        """The ModelDeployment; None when it does not exist or is on its way out."""
+        ...
+
+    def observe(self, subject: Subject) -> Observed:
+        """A fresh snapshot, without the routers' reports."""
+        ...
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        """Server-side apply."""
+        ...
+
+    def delete(self, existing: Raw) -> None:
+        """Delete exactly this object: another one that got its name since is left alone."""
+        ...
+
+    def poke(self, namespace: str, poke: Poke) -> None:
+        """Tell a router pod to read its configuration now."""
+        ...
+
+    def write_status(self, found: Found, status: ModelDeploymentStatus) -> None:
+        """Write status, unless the object changed since it was read."""
+        ...
+
+    def record(self, found: Found, event: Event, now: datetime) -> None:
+        """Write one event."""
+        ...
+
+
+class Telemetry(Protocol):
+    """The routers' own view."""
+
+    def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
+        """One report a router; a router that does not answer in time is reported as unreachable."""
+        ...
+
+
+class Clock(Protocol):
+    """The time, in UTC."""
+
+    def now(self) -> datetime: ...

@@ -1,0 +1,1 @@
+"""Pure builders: from a plan to Kubernetes objects and Envoy configuration."""

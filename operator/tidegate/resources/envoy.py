@@ -1,0 +1,328 @@
+"""From a table of routes to Envoy's listeners, clusters and routes.
+
+Routes are files of their own (RDS): a new split then reaches open connections at their next request, where routes
+inside a listener left them on the old split for seconds. Any change here must raise ``routing.RENDERING``.
+"""
+
+import json
+from typing import Any
+
+from tidegate.domain.routing import (
+    Backend,
+    Route,
+    Table,
+    clusters_version,
+    grpc_cluster,
+    http_cluster,
+    listeners_version,
+    route_version,
+)
+from tidegate.resources.triton import GRPC, HTTP
+
+Json = dict[str, Any]
+FOLDER = "/etc/tidegate"
+READY_PORT = 9903
+TYPE = "type.googleapis.com/envoy."
+HTTP_PATHS = (
+    r"/v2(/health/(live|ready))?",
+    r"/v2/models/[^/]+(/versions/[^/]+)?(/(infer|ready|config|stats|generate|generate_stream))?",
+)
+GRPC_METHODS = (
+    r"/inference\.GRPCInferenceService/"
+    r"(ServerLive|ServerReady|ServerMetadata|Model(Ready|Metadata|Config|Statistics|Infer|StreamInfer))",
+    r"/grpc\.health\.v1\.Health/(Check|Watch)",
+)
+"""What clients may call. Repository, shared memory, trace and log control of Triton are not among it."""
+RETRY_ON = "connect-failure,refused-stream,reset-before-request,reset,unavailable"
+BODY_LIMIT = 64 * 1024 * 1024
+"""Largest request that can be sent again to another pod, in bytes; Triton's own limit for one request."""
+
+
+def rds_file(model: str) -> str:
+    """Name of the file with one model's route."""
+    return f"rds-{model}.json"
+
+
+def _source(path: str) -> Json:
+    """A file that is replaced by the renaming of its folder's link, as the kubelet does it."""
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {"path": f"{FOLDER}/{path}", "watched_directory": {"path": FOLDER}},
+    }
+
+
+def bootstrap() -> Json:
+    """What a router starts with: where its files are, and a read-only view of its own state for the operator."""
+    views = ("/ready", "/stats", "/config_dump", "/clusters", "/listeners", "/server_info")
+    methods = [{"name": ":method", "string_match": {"exact": "GET"}}]
+    routes = [{"match": {"prefix": v, "headers": methods}, "route": {"cluster": "admin"}} for v in views]
+    return {
+        "admin": {"address": _address("127.0.0.1", 9901)},
+        # The lists of allowed paths are longer than what Envoy takes by default.
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "static",
+                    "static_layer": {
+                        "re2.max_program_size.error_level": 1000,
+                        "re2.max_program_size.warn_level": 1000,
+                    },
+                }
+            ]
+        },
+        "dynamic_resources": {"lds_config": _source("lds.json"), "cds_config": _source("cds.json")},
+        "static_resources": {
+            "clusters": [
+                {
+                    "name": "admin",
+                    "connect_timeout": "1s",
+                    "type": "STATIC",
+                    "load_assignment": _assignment("admin", "127.0.0.1", 9901),
+                }
+            ],
+            "listeners": [
+                {
+                    "name": "views",
+                    "address": _address("0.0.0.0", 9902),
+                    "filter_chains": [{"filters": [_manager("views", {"route_config": _config("views", routes)})]}],
+                }
+            ],
+        },
+    }
+
+
+def _address(host: str, port: int) -> Json:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _assignment(cluster: str, host: str, port: int) -> Json:
+    endpoint = {"endpoint": {"address": _address(host, port)}}
+    return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": [endpoint]}]}
+
+
+def _config(name: str, routes: list[Json]) -> Json:
+    return {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]}
+
+
+def _manager(prefix: str, routing: Json, log: list[Json] | None = None) -> Json:
+    manager = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    return {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": TYPE + manager,
+            "stat_prefix": prefix,
+            "codec_type": "AUTO",
+            "generate_request_id": True,
+            "preserve_external_request_id": True,
+            "stream_idle_timeout": "0s",
+            "http_filters": [
+                {
+                    "name": "envoy.filters.http.router",
+                    "typed_config": {"@type": TYPE + "extensions.filters.http.router.v3.Router"},
+                }
+            ],
+            **({"access_log": log} if log else {}),
+            **routing,
+        },
+    }
+
+
+def _access_log(model: str) -> list[Json]:
+    fields = {
+        "time": "%START_TIME%",
+        "model": model,
+        "revision": "%RESP(x-tidegate-revision)%",
+        "digest": "%RESP(x-model-digest)%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%REQ(:PATH)%",
+        "protocol": "%PROTOCOL%",
+        "code": "%RESPONSE_CODE%",
+        "grpc": "%GRPC_STATUS%",
+        "flags": "%RESPONSE_FLAGS%",
+        "durationMs": "%DURATION%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "upstream": "%UPSTREAM_HOST%",
+        "requestId": "%REQ(x-request-id)%",
+        "traceparent": "%REQ(traceparent)%",
+    }
+    stream = TYPE + "extensions.access_loggers.stream.v3.StdoutAccessLog"
+    return [
+        {
+            "name": "envoy.access_loggers.stdout",
+            "typed_config": {"@type": stream, "log_format": {"json_format": fields}},
+        }
+    ]
+
+
+def listeners(table: Table) -> Json:
+    """LDS: one listener a model, and the one that says that this file was read."""
+    answer = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
+    ready = {
+        "@type": TYPE + "config.listener.v3.Listener",
+        "name": "ready",
+        "address": _address("0.0.0.0", READY_PORT),
+        "filter_chains": [{"filters": [_manager("ready", {"route_config": _config("ready", answer)})]}],
+    }
+    return {
+        "version_info": listeners_version(table),
+        "resources": [ready, *(_listener(route) for route in table.routes.values())],
+    }
+
+
+def _listener(route: Route) -> Json:
+    routing = {"rds": {"route_config_name": route.model, "config_source": _source(rds_file(route.model))}}
+    return {
+        "@type": TYPE + "config.listener.v3.Listener",
+        "name": route.model,
+        "address": _address("0.0.0.0", route.port),
+        "filter_chains": [{"filters": [_manager(route.model, routing, _access_log(route.model))]}],
+    }
+
+
+def clusters(table: Table, namespace: str, cluster_domain: str) -> Json:
+    """CDS: two clusters a revision, HTTP and gRPC, found by the name of its headless Service."""
+    found = []
+    for route in table.routes.values():
+        for backend in route.backends:
+            # The trailing dot keeps the resolver from trying its search list first.
+            host = f"{backend.revision}.{namespace}.svc.{cluster_domain}."
+            found.append(_cluster(http_cluster(backend.revision), host, HTTP, {"http_protocol_options": {}}))
+            keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+            found.append(_cluster(grpc_cluster(backend.revision), host, GRPC, {"http2_protocol_options": keepalive}))
+    return {"version_info": clusters_version(table), "resources": found}
+
+
+def _cluster(name: str, host: str, port: int, protocol: Json) -> Json:
+    options = "extensions.upstreams.http.v3.HttpProtocolOptions"
+    limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), 4096)
+    return {
+        "@type": TYPE + "config.cluster.v3.Cluster",
+        "name": name,
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "cluster_type": {
+            "name": "envoy.cluster.dns",
+            "typed_config": {
+                "@type": TYPE + "extensions.clusters.dns.v3.DnsCluster",
+                "dns_lookup_family": "V4_ONLY",
+                # Refreshed on our own clock: the record says 30 s, and a pod may be gone by then.
+                "respect_dns_ttl": False,
+                "dns_refresh_rate": "2s",
+                "dns_jitter": "0.2s",
+                "dns_failure_refresh_rate": {"base_interval": "0.5s", "max_interval": "2s"},
+            },
+        },
+        "load_assignment": _assignment(name, host, port),
+        # The default budget of 3 concurrent retries failed most requests that a restart had caught.
+        "circuit_breakers": {
+            "thresholds": [limits | {"retry_budget": {"budget_percent": {"value": 50}, "min_retry_concurrency": 64}}]
+        },
+        "outlier_detection": _outliers(),
+        "typed_extension_protocol_options": {
+            TYPE.removeprefix("type.googleapis.com/") + options: {
+                "@type": TYPE + options,
+                "explicit_http_config": protocol,
+                "common_http_protocol_options": {"idle_timeout": "60s"},
+            }
+        },
+    }
+
+
+def _outliers() -> Json:
+    """A pod that cannot be connected to rests for seconds; a model's own errors never eject a pod."""
+    return {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": 3,
+        "interval": "1s",
+        "base_ejection_time": "3s",
+        "max_ejection_time": "10s",
+        "max_ejection_percent": 100,
+        "enforcing_consecutive_5xx": 0,
+        "enforcing_consecutive_gateway_failure": 0,
+        "enforcing_success_rate": 0,
+        "enforcing_local_origin_success_rate": 0,
+    }
+
+
+def route(entry: Route) -> Json:
+    """RDS: one model's split, the same for HTTP and gRPC, and nothing but inference, metadata and health."""
+    methods = "|".join(GRPC_METHODS)
+    paths = "|".join(HTTP_PATHS)
+    config = {
+        "@type": TYPE + "config.route.v3.RouteConfiguration",
+        "name": entry.model,
+        # The files of one write are read one by one: a route may be there before its cluster is.
+        "validate_clusters": False,
+        "response_headers_to_add": [_header("x-tidegate-router", "%ENVIRONMENT(POD_NAME)%")],
+        "virtual_hosts": [
+            {
+                "name": entry.model,
+                "domains": ["*"],
+                "request_body_buffer_limit": BODY_LIMIT,
+                "routes": [
+                    {"match": {"safe_regex": {"regex": methods}, "grpc": {}}, **_action(entry, grpc=True)},
+                    {"match": {"safe_regex": {"regex": paths}}, **_action(entry, grpc=False)},
+                    _refusal({"prefix": "/"}, 404, "Tidegate serves inference, metadata and health under /v2 only."),
+                ],
+            }
+        ],
+    }
+    return {"version_info": route_version(entry), "resources": [config]}
+
+
+def _header(key: str, value: str) -> Json:
+    return {"header": {"key": key, "value": value}}
+
+
+def _refusal(match: Json, status: int, text: str) -> Json:
+    return {"match": match, "direct_response": {"status": status, "body": {"inline_string": text + "\n"}}}
+
+
+def _action(entry: Route, *, grpc: bool) -> Json:
+    """The weighted split; 503 while no revision has a weight, because Envoy refuses a split of nothing."""
+    shares = [_share(b, grpc=grpc) for b in entry.backends if b.weight > 0]
+    if not shares:
+        return {"direct_response": {"status": 503, "body": {"inline_string": f"{entry.model} is not ready yet.\n"}}}
+    return {
+        "route": {
+            "weighted_clusters": {"clusters": shares},
+            "timeout": f"{entry.timeout_seconds}s",
+            "retry_policy": {
+                "retry_on": RETRY_ON,
+                "num_retries": 4,
+                "retry_host_predicate": [
+                    {
+                        "name": "envoy.retry_host_predicates.previous_hosts",
+                        "typed_config": {
+                            "@type": TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                        },
+                    }
+                ],
+                "host_selection_retry_max_attempts": 5,
+                "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+            },
+        }
+    }
+
+
+def _share(backend: Backend, *, grpc: bool) -> Json:
+    name = grpc_cluster(backend.revision) if grpc else http_cluster(backend.revision)
+    return {
+        "name": name,
+        "weight": backend.weight,
+        "response_headers_to_add": [
+            _header("x-tidegate-revision", backend.revision),
+            _header("x-model-digest", backend.digest),
+        ],
+    }
+
+
+def files(table: Table, namespace: str, cluster_domain: str) -> dict[str, str]:
+    """Every file of a router, by name. Never empty: an empty listener file would close every port."""
+    found = {
+        "lds.json": json.dumps(listeners(table), sort_keys=True),
+        "cds.json": json.dumps(clusters(table, namespace, cluster_domain), sort_keys=True),
+    }
+    for name, entry in table.routes.items():
+        found[rds_file(name)] = json.dumps(route(entry), sort_keys=True)
+    return found

@@ -1,0 +1,150 @@
+"""The router of a namespace: Envoy pods and their configuration."""
+
+import json
+
+from tidegate.domain.labels import COMPONENT
+from tidegate.domain.names import ROUTER
+from tidegate.domain.observed import TABLE_KEY, Owner
+from tidegate.domain.routing import FIRST_PORT, Table
+from tidegate.resources.envoy import FOLDER, READY_PORT, bootstrap, files
+from tidegate.resources.meta import Manifest, container_security, pod_security, shared_metadata
+from tidegate.resources.settings import Settings
+
+SELECTOR = {COMPONENT: "router"}
+VIEWS_PORT = 9902
+LEAVE_SECONDS = 12
+EXIT_SLACK = 15
+ROUTER_UID = 10001
+LEAVE = (
+    "exec 3<>/dev/tcp/127.0.0.1/9901; "
+    r"printf 'POST /healthcheck/fail HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n' >&3; "
+    f"cat <&3; sleep {LEAVE_SECONDS}"
+)
+"""Before it stops, a router asks every client to move to another connection, and goes on answering meanwhile."""
+
+
+def config_map(
+    namespace: str, owners: tuple[Owner, ...], table: Table, settings: Settings, version: str | None
+) -> Manifest:
+    """The table and what is rendered from it. ``version`` is the resourceVersion that was read: no write is lost."""
+    meta = shared_metadata(namespace, ROUTER, owners)
+    if version:
+        meta["resourceVersion"] = version
+    data = files(table, namespace, settings.cluster_domain) | {TABLE_KEY: table.model_dump_json(by_alias=True)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+
+
+def _container(settings: Settings) -> Manifest:
+    return {
+        "name": "envoy",
+        "image": settings.router_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["envoy"],
+        "args": [
+            "--config-yaml",
+            json.dumps(bootstrap(), sort_keys=True),
+            "--service-node",
+            "$(POD_NAME)",
+            "--service-cluster",
+            ROUTER,
+            "--concurrency",
+            "2",
+            "--drain-time-s",
+            "10",
+            "--drain-strategy",
+            "immediate",
+            "--disable-hot-restart",
+            "--reject-unknown-dynamic-fields",
+            "--log-level",
+            "warning",
+        ],
+        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "ports": [
+            {"name": "views", "containerPort": VIEWS_PORT},
+            {"name": "ready", "containerPort": READY_PORT},
+        ],
+        "resources": {"requests": dict(settings.router_requests), "limits": dict(settings.router_limits)},
+        # The listener comes with the dynamic configuration: Envoy's own answer is good even without any.
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": READY_PORT},
+            "periodSeconds": 1,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/server_info", "port": VIEWS_PORT},
+            "initialDelaySeconds": 5,
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+        },
+        "lifecycle": {"preStop": {"exec": {"command": ["/bin/bash", "-c", LEAVE]}}},
+        "securityContext": container_security(),
+        "volumeMounts": [
+            {"name": "config", "mountPath": FOLDER, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }
+
+
+def deployment(namespace: str, owners: tuple[Owner, ...], settings: Settings) -> Manifest:
+    """The routers, spread over nodes; a new one takes over before an old one leaves."""
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(SELECTOR)},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": shared_metadata(namespace, ROUTER, owners),
+        "spec": {
+            "replicas": settings.router_replicas,
+            "revisionHistoryLimit": 2,
+            "minReadySeconds": 2,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": dict(SELECTOR)},
+            "template": {
+                "metadata": {"labels": dict(SELECTOR)},
+                "spec": {
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "terminationGracePeriodSeconds": LEAVE_SECONDS + EXIT_SLACK,
+                    "securityContext": pod_security(ROUTER_UID),
+                    "topologySpreadConstraints": [spread],
+                    "containers": [_container(settings)],
+                    "volumes": [
+                        {"name": "config", "configMap": {"name": ROUTER}},
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+                    ],
+                },
+            },
+        },
+    }
+
+
+def disruption_budget(namespace: str, owners: tuple[Owner, ...]) -> Manifest:
+    """A drain takes one router at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": shared_metadata(namespace, ROUTER, owners),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": dict(SELECTOR)}},
+    }
+
+
+def network_policy(namespace: str, owners: tuple[Owner, ...], settings: Settings) -> Manifest:
+    """Clients reach the models' listeners; only the operator reads a router's state."""
+    operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.operator_namespace}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": shared_metadata(namespace, ROUTER, owners),
+        "spec": {
+            "podSelector": {"matchLabels": dict(SELECTOR)},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"ports": [{"port": FIRST_PORT, "endPort": 65535, "protocol": "TCP"}]},
+                {"from": [operator], "ports": [{"port": VIEWS_PORT, "protocol": "TCP"}]},
+            ],
+        },
+    }

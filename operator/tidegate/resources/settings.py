@@ -1,0 +1,21 @@
+"""What an installation decides for every model: images and sizes of the operator's own parts."""
+
+from dataclasses import dataclass, field
+
+DEFAULT_REQUESTS = {"cpu": "100m", "memory": "128Mi"}
+DEFAULT_LIMITS = {"memory": "512Mi"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``drain_seconds`` is how long a pod serves on after it is told to go; it must exceed DNS staleness."""
+
+    packager_image: str
+    router_image: str
+    router_replicas: int = 2
+    router_requests: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_REQUESTS))
+    router_limits: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
+    drain_seconds: int = 40
+    operator_namespace: str = "tidegate-system"
+    cluster_domain: str = "cluster.local"
+    image_pull_policy: str = "IfNotPresent"

@@ -1,0 +1,1 @@
+"""The running operator: watches wake reconciles, one direction each."""

@@ -1,0 +1,128 @@
+"""The operator's process: lead, watch, reconcile; end when the lease or the watches are lost, and start anew.
+
+Ending is the normal way out of every lost footing: the next start reads everything again and comes to the same end.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import kopf
+
+from tidegate.adapters.api import ApiServer, connect
+from tidegate.adapters.envoy import EnvoyTelemetry
+from tidegate.adapters.kube import KubeCluster
+from tidegate.adapters.lease import LeaseLock
+from tidegate.domain.revision import Pins
+from tidegate.resources.settings import Settings
+from tidegate.runtime.handlers import registry
+from tidegate.runtime.leader import Elector
+from tidegate.runtime.metrics import DEPTH, LEADER, Heartbeat, observe, serve
+from tidegate.runtime.queue import WorkQueue
+from tidegate.runtime.reconcile import Reconciler
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one operator process runs. No namespaces means all of them; metrics port 0 means none."""
+
+    settings: Settings
+    namespaces: tuple[str, ...] = ()
+    lease_namespace: str = "tidegate-system"
+    lease_name: str = "tidegate-operator"
+    metrics_port: int = 8080
+    workers: int = 8
+
+
+class SystemClock:
+    """The time, in UTC."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+def identity() -> str:
+    """A name for this process: its pod's where it has one."""
+    return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
+
+
+async def run(options: Options) -> int:
+    """Run until told to stop (0) or until the lease or the watches are lost (1)."""
+    api = ApiServer(connect(connections=options.workers + 4))
+    pins = Pins(packager_image=options.settings.packager_image, drain_seconds=options.settings.drain_seconds)
+    cluster = KubeCluster(api, pins, identity())
+    reconciler = Reconciler(cluster, EnvoyTelemetry(), SystemClock(), options.settings)
+    elector = Elector(LeaseLock(api, options.lease_namespace, options.lease_name), identity())
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    heartbeat = Heartbeat()
+    beating = asyncio.create_task(heartbeat.run())
+    health = await serve(options.metrics_port, heartbeat, lambda: True) if options.metrics_port else None
+    try:
+        leading = asyncio.create_task(asyncio.to_thread(elector.acquire))
+        await asyncio.wait({leading, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.is_set():
+            return 0
+        LEADER.set(1)
+        return await _lead(options, reconciler, elector, stopping)
+    finally:
+        LEADER.set(0)
+        await asyncio.to_thread(elector.release)
+        beating.cancel()
+        if health:
+            await health.cleanup()
+
+
+async def _lead(options: Options, reconciler: Reconciler, elector: Elector, stopping: asyncio.Event) -> int:
+    """Watch and work while the lease is ours."""
+    with ThreadPoolExecutor(max_workers=options.workers, thread_name_prefix="reconcile") as threads:
+        queue = WorkQueue(reconciler, threads, observe)
+        DEPTH.set_function(lambda: queue.depth)
+        stop_watching = asyncio.Event()
+        tasks = {
+            asyncio.create_task(queue.run(), name="queue"),
+            asyncio.create_task(_watch(options, queue, stop_watching), name="watches"),
+            asyncio.create_task(asyncio.to_thread(elector.lost.wait), name="lease"),
+            asyncio.create_task(stopping.wait(), name="stop"),
+        }
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended = {task.get_name() for task in done}
+        for task in done:
+            if task.exception():
+                log.error("the %s ended: %s", task.get_name(), task.exception())
+        elector.lost.set()
+        stop_watching.set()
+        for task in tasks:
+            if task.get_name() != "watches":
+                task.cancel()
+        await asyncio.wait(tasks, timeout=10)
+        return 0 if "stop" in ended else 1
+
+
+async def _watch(options: Options, queue: WorkQueue, stop: asyncio.Event) -> None:
+    """Kopf's watches; they end by themselves on errors they cannot get over."""
+    await kopf.operator(
+        registry=registry(queue),
+        settings=kopf.OperatorSettings(),
+        namespaces=options.namespaces,
+        clusterwide=not options.namespaces,
+        standalone=True,
+        stop_flag=stop,
+        # Without it Kopf asks for the user's name, which a container's user has not. Its type is a str under a name
+        # that Kopf does not export.
+        identity=identity(),  # type: ignore[arg-type]
+    )
+
+
+def main(options: Options) -> int:
+    """Run the operator in this thread."""
+    return asyncio.run(run(options))

@@ -1,0 +1,81 @@
+"""One reconcile, in one direction: read, observe, compute, apply, write status, tell.
+
+A crash after any write is safe: the next reconcile sees what was written and comes to the same end.
+"""
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from tidegate.adapters.drift import holds
+from tidegate.domain.compute import compute
+from tidegate.domain.observed import Observed, Raw
+from tidegate.domain.plan import Plan
+from tidegate.ports import Clock, Cluster, Telemetry
+from tidegate.resources.build import own_objects, router_objects
+from tidegate.resources.settings import Settings
+
+log = logging.getLogger(__name__)
+PRUNED = frozenset({"ControllerRevision", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service"})
+"""Kinds of which the operator removes what the plan does not name. Pods belong to their Deployments and Jobs."""
+
+
+class Reconciler:
+    """Brings one ModelDeployment at a time to what its spec asks for."""
+
+    def __init__(self, cluster: Cluster, telemetry: Telemetry, clock: Clock, settings: Settings) -> None:
+        self._cluster = cluster
+        self._telemetry = telemetry
+        self._clock = clock
+        self._settings = settings
+
+    def __call__(self, namespace: str, name: str) -> timedelta | None:
+        """Reconcile once; returns when to come back without an event, None for not at all.
+
+        Raises an ApiError when the API server cannot be asked or refuses a write; what was done so far stays good.
+        """
+        found = self._cluster.find(namespace, name)
+        if found is None:
+            return None
+        observed = self._cluster.observe(found.subject)
+        observed = replace(observed, reports=self._telemetry.reports(observed.routers(), observed.table()))
+        now = self._clock.now()
+        plan, status = compute(found.spec, found.status, observed, now)
+        self._apply(observed, plan)
+        if status != found.status:
+            self._cluster.write_status(found, status)
+        for event in plan.events:
+            log.info("%s/%s: %s: %s", namespace, name, event.reason, event.message)
+            self._cluster.record(found, event, now)
+        return plan.again
+
+    def _apply(self, observed: Observed, plan: Plan) -> None:
+        wanted = own_objects(observed, plan, self._settings)
+        existing = {key(o): o for o in observed.objects}
+        if observed.service is not None and not observed.name_taken():
+            existing[key(observed.service)] = observed.service
+        for manifest in wanted:
+            self._ensure(manifest, existing.get(key(manifest)))
+        shared = {key(o): o for o in observed.router}
+        for manifest in router_objects(observed, plan, self._settings):
+            self._ensure(manifest, shared.get(key(manifest)))
+        for poke in plan.pokes:
+            self._cluster.poke(observed.subject.namespace, poke)
+        if plan.table is not None:
+            self._prune(existing, {key(o) for o in wanted})
+
+    def _ensure(self, manifest: dict[str, Any], existing: Raw | None) -> None:
+        if existing is None or not holds(manifest, existing):
+            self._cluster.apply(manifest)
+
+    def _prune(self, existing: dict[tuple[str, str], Raw], wanted: set[tuple[str, str]]) -> None:
+        for identity, item in existing.items():
+            leaving = "deletionTimestamp" in item["metadata"]
+            if identity not in wanted and identity[0] in PRUNED and not leaving:
+                self._cluster.delete(item)
+
+
+def key(item: Raw) -> tuple[str, str]:
+    """Kind and name: what makes an object one within its namespace."""
+    return str(item["kind"]), str(item["metadata"]["name"])

@@ -1,0 +1,286 @@
+"""A small cluster made of plain values: what Kubernetes, the kubelet, DNS and the routers do between two decisions."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from domain_objects import (
+    Raw,
+    container,
+    deployment,
+    digest,
+    job,
+    pod,
+    router_pod,
+    service,
+    uri,
+    wire_time,
+)
+from tidegate.domain import names
+from tidegate.domain.labels import COMPONENT
+from tidegate.domain.observed import TABLE_KEY, Observed, Owner, Subject
+from tidegate.domain.plan import Poke, Resolve, Workload
+from tidegate.domain.revision import Pins, StoredRevision
+from tidegate.domain.routing import (
+    RouterReport,
+    Table,
+    clusters_version,
+    grpc_cluster,
+    http_cluster,
+    listeners_version,
+    route_version,
+)
+
+START_SECONDS = 3
+DRAIN_SECONDS = 4
+SYNC_SECONDS = 60
+
+
+@dataclass
+class PodState:
+    """A server pod."""
+
+    name: str
+    revision: str
+    address: str
+    born: datetime
+    ready: bool = False
+    leaving_since: datetime | None = None
+
+
+@dataclass
+class JobState:
+    """A resolve Job; ``report`` is what it said, once it ended."""
+
+    asked: Resolve
+    report: Raw | None = None
+    ended: datetime | None = None
+
+
+@dataclass
+class RouterState:
+    """One router: what it loaded and whom its DNS knows."""
+
+    name: str
+    ready: bool = False
+    reachable: bool = True
+    deaf: bool = False
+    told: str = ""
+    loaded: Table = field(default_factory=Table)
+    synced: datetime | None = None
+    http: dict[str, frozenset[str]] = field(default_factory=dict)
+    grpc: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def report(self) -> RouterReport:
+        """What it answers."""
+        if not self.reachable:
+            return RouterReport(pod=self.name, reachable=False)
+        endpoints = {http_cluster(r): known for r, known in self.http.items()}
+        endpoints |= {grpc_cluster(r): known for r, known in self.grpc.items()}
+        return RouterReport(
+            pod=self.name,
+            listeners=listeners_version(self.loaded),
+            clusters=clusters_version(self.loaded),
+            routes={name: route_version(r) for name, r in self.loaded.routes.items()},
+            endpoints=endpoints,
+        )
+
+
+class Cluster:
+    """Objects of one namespace. ``changed`` is set by whatever would have woken the operator."""
+
+    def __init__(self, subject: Subject, now: datetime) -> None:
+        self.subject = subject
+        self.now = now
+        self.pins = Pins(packager_image="tidegate/packager:1")
+        self.owners = [Owner(subject.name, subject.uid)]
+        self.store = {uri(v): {"digest": digest(v), "name": "digits", "version": str(v)} for v in range(1, 7)}
+        self.store_down = False
+        self.sick: set[str] = set()
+        self.revisions: dict[str, StoredRevision] = {}
+        self.workloads: dict[str, Workload] = {}
+        self.pods: list[PodState] = []
+        self.jobs: dict[str, JobState] = {}
+        self.table: Table | None = None
+        self.routers: list[RouterState] = []
+        self.service_owner: str | None = None
+        self.has_service = False
+        self.changed = True
+        self._count = 0
+
+    # What the operator reads
+
+    def observe(self) -> Observed:
+        """A snapshot in wire form."""
+        objects: list[Raw] = [
+            {"kind": "ControllerRevision", "metadata": {"name": r.name}, "revision": r.number}
+            | {"data": r.revision.to_wire()}
+            for r in self.revisions.values()
+        ]
+        objects += [deployment(n, w.replicas, w.role) for n, w in self.workloads.items()]
+        objects += [self._pod(p) for p in self.pods]
+        for name, state in self.jobs.items():
+            objects += self._job(name, state)
+        router: list[Raw] = []
+        if self.table is not None:
+            data = {TABLE_KEY: self.table.model_dump_json(by_alias=True)}
+            router.append({"kind": "ConfigMap", "metadata": {"name": names.ROUTER}, "data": data})
+        router += [router_pod(r.name, ready=r.ready, told=r.told) for r in self.routers]
+        return Observed(
+            subject=self.subject,
+            pins=self.pins,
+            owners=tuple(self.owners),
+            objects=tuple(objects),
+            service=service(self.subject.name, self.service_owner) if self.has_service else None,
+            router=tuple(router),
+            reports=tuple(r.report() for r in self.routers),
+        )
+
+    def _pod(self, state: PodState) -> Raw:
+        sick = self._sick(state)
+        ended = {"exitCode": 1, "message": "failed to load digits: opset 99", "reason": "Error"}
+        status = container(last=ended, waiting={"reason": "CrashLoopBackOff"}) if sick else container(running={})
+        return pod(
+            state.name,
+            state.revision,
+            ready=state.ready,
+            ip=state.address,
+            leaving=state.leaving_since is not None,
+            containers=[status],
+        )
+
+    def _job(self, name: str, state: JobState) -> Iterator[Raw]:
+        conditions: list[Raw] = []
+        containers: list[Raw] = [container("resolve", running={})]
+        if state.ended and state.report is not None:
+            failed = "reason" in state.report
+            kind = "Failed" if failed else "Complete"
+            conditions = [{"type": kind, "status": "True", "lastTransitionTime": wire_time(state.ended)}]
+            ended = {"exitCode": int(failed), "message": json.dumps(state.report)}
+            containers = [container("resolve", terminated=ended)]
+        yield job(name, state.asked.key, state.asked.attempt, conditions)
+        yield pod(f"{name}-x", labels={"job-name": name, COMPONENT: "resolve"}, containers=containers)
+
+    # What the operator writes
+
+    def put_revision(self, revision: StoredRevision) -> None:
+        """Create; a ControllerRevision that exists cannot be changed."""
+        assert self.revisions.get(revision.name, revision).revision == revision.revision, "a revision changed"
+        self._set(self.revisions, revision.name, revision)
+
+    def put_job(self, asked: Resolve) -> None:
+        """Create, once."""
+        name = names.resolve_job(self.subject.name, asked.key, asked.attempt)
+        if name not in self.jobs:
+            self._set(self.jobs, name, JobState(asked))
+
+    def put_workload(self, load: Workload) -> None:
+        """Create or resize."""
+        self._set(self.workloads, load.revision.name, load)
+
+    def put_table(self, table: Table) -> None:
+        """Write the routes; the routers exist from the first write on."""
+        if self.table != table:
+            self.changed = True
+        self.table = table
+        if not self.routers:
+            self.routers = [RouterState(f"router-{i}") for i in range(2)]
+
+    def poke(self, poke: Poke) -> None:
+        """Annotate a router's pod."""
+        for router in self.routers:
+            if router.name == poke.pod:
+                router.told = poke.mark
+                self.changed = True
+
+    def drop(self, kind: dict[str, Any], keep: set[str]) -> None:
+        """Delete what is not in ``keep``."""
+        for name in set(kind) - keep:
+            del kind[name]
+            self.changed = True
+
+    def _set(self, kind: dict[str, Any], name: str, value: Any) -> None:
+        self.changed = self.changed or kind.get(name) != value
+        kind[name] = value
+
+    # What happens by itself
+
+    def step(self, seconds: float = 1.0) -> None:
+        """Let every part of the cluster do what it does in a second or less."""
+        self.now += timedelta(seconds=seconds)
+        before = repr((self.pods, self.jobs, [(r.name, r.ready) for r in self.routers]))
+        self._run_jobs()
+        self._run_deployments()
+        self._run_pods()
+        for router in self.routers:
+            self._run_router(router)
+        if before != repr((self.pods, self.jobs, [(r.name, r.ready) for r in self.routers])):
+            self.changed = True
+
+    def _run_jobs(self) -> None:
+        for state in self.jobs.values():
+            if state.ended is None:
+                down = {"reason": "FetchFailed", "message": "s3.example: connection refused"}
+                absent = {"reason": "ArtifactNotFound", "message": f"{state.asked.uri} does not exist"}
+                state.report = down if self.store_down else self.store.get(state.asked.uri, absent)
+                state.ended = self.now
+
+    def _run_deployments(self) -> None:
+        for name, load in self.workloads.items():
+            have = [p for p in self.pods if p.revision == name and p.leaving_since is None]
+            for _ in range(load.replicas - len(have)):
+                self._count += 1
+                self.pods.append(PodState(f"{name}-{self._count}", name, f"10.0.0.{self._count}", self.now))
+            for surplus in sorted(have, key=lambda p: (p.ready, -p.born.timestamp()))[: len(have) - load.replicas]:
+                surplus.leaving_since = self.now
+        for orphan in self.pods:
+            if orphan.revision not in self.workloads and orphan.leaving_since is None:
+                orphan.leaving_since = self.now
+
+    def _run_pods(self) -> None:
+        for state in self.pods:
+            old = (self.now - state.born).total_seconds() >= START_SECONDS
+            state.ready = old and state.leaving_since is None and not self._sick(state)
+        drain = timedelta(seconds=DRAIN_SECONDS)
+        self.pods = [p for p in self.pods if p.leaving_since is None or self.now - p.leaving_since < drain]
+
+    def _sick(self, state: PodState) -> bool:
+        stored = self.revisions.get(state.revision)
+        return stored is not None and stored.revision.digest in self.sick
+
+    def _run_router(self, router: RouterState) -> None:
+        if self.table is None:
+            return
+        version = router.told.partition("@")[2]
+        poked = bool(version) and (router.synced is None or float(version) >= router.synced.timestamp() - 1)
+        late = router.synced is None or self.now - router.synced >= timedelta(seconds=SYNC_SECONDS)
+        if not router.ready or ((poked or late) and not router.deaf):
+            router.loaded, router.synced = self.table, self.now
+        router.ready = True
+        known = {b.revision for r in router.loaded.routes.values() for b in r.backends}
+        fresh = {r: frozenset(p.address for p in self.pods if p.revision == r and p.ready) for r in known}
+        # The gRPC cluster learns of a pod one look-up after the HTTP cluster did.
+        router.grpc = {r: fresh[r] & router.http.get(r, frozenset()) for r in known}
+        router.http = fresh
+
+    # What goes wrong
+
+    def kill_pod(self, index: int) -> None:
+        """A pod is gone at once, as after the loss of a node."""
+        if self.pods:
+            del self.pods[index % len(self.pods)]
+            self.changed = True
+
+    def restart_router(self, index: int) -> None:
+        """A router is replaced by a fresh one with another name."""
+        if self.routers:
+            self._count += 1
+            self.routers[index % len(self.routers)] = RouterState(f"router-r{self._count}")
+            self.changed = True
+
+    def set_generation(self, generation: int) -> None:
+        """The API server counts an edit of spec."""
+        self.subject = replace(self.subject, generation=generation)
+        self.changed = True

@@ -1,0 +1,118 @@
+"""What must hold at every look, whatever happened before: checked by every scenario and every random history."""
+
+import re
+
+from domain_cluster import Cluster
+from tidegate.api.status import ModelDeploymentStatus, Reason
+from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.observed import Observed
+from tidegate.domain.plan import Plan
+from tidegate.domain.routing import Route, Table, knows
+
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+REASONS = frozenset(r.value for r in Reason)
+
+
+def check_decision(
+    spec: ModelDeploymentSpec,
+    before: ModelDeploymentStatus,
+    observed: Observed,
+    plan: Plan,
+    status: ModelDeploymentStatus,
+) -> None:
+    """Promises that can be seen in one decision."""
+    _check_weights(spec, before, observed, plan)
+    _check_pods(observed, plan, status)
+    _check_conditions(before, status)
+    for event in plan.events:
+        assert event.message, f"event {event.reason} says nothing"
+    assert len({e.reason for e in plan.events}) == len(plan.events), f"one transition told twice: {plan.events}"
+    if status != before and not status.conditions:
+        raise AssertionError("a status without conditions")
+
+
+def _check_weights(
+    spec: ModelDeploymentSpec, before: ModelDeploymentStatus, observed: Observed, plan: Plan
+) -> None:
+    if plan.table is None or plan.route is None:
+        return
+    assert plan.table.routes[observed.subject.name] == plan.route
+    assert sum(b.weight for b in plan.route.backends) in (0, 100), plan.route
+    old = observed.table().routes.get(observed.subject.name)
+    stable = before.stable.revision if before.stable else None
+    idle = spec.suspend or spec.replicas == 0
+    for backend in plan.route.backends:
+        risen = backend.weight > (old.weight(backend.revision) if old else 0)
+        # Stable keeps or gets back its share whatever its pods do: the routers follow them by themselves.
+        if not risen or idle or backend.revision in (stable, _heaviest(old)):
+            continue
+        ready = [p for p in observed.pods(backend.revision) if p.ready]
+        assert ready, f"{backend.revision} gets {backend.weight} % without a ready pod"
+        reports = {r.pod: r for r in observed.reports}
+        for router in observed.routers():
+            if router.ready:
+                known = router.name in reports and knows(
+                    reports[router.name], backend.revision, frozenset(p.address for p in ready)
+                )
+                assert known, f"{router.name} does not know {backend.revision}, which gets {backend.weight} %"
+        alive = stable is not None and any(p.ready for p in observed.pods(stable))
+        assert not (spec.paused and alive), f"{backend.revision} rises to {backend.weight} % although paused"
+
+
+def _heaviest(route: Route | None) -> str | None:
+    shares = [b for b in route.backends if b.weight] if route else []
+    return max(shares, key=lambda b: b.weight).revision if shares else None
+
+
+def _check_pods(observed: Observed, plan: Plan, status: ModelDeploymentStatus) -> None:
+    if plan.table is None:
+        return
+    loads = [w.revision.name for w in plan.workloads]
+    assert len(loads) == len(set(loads)), "two sizes for one revision"
+    exist = {o["metadata"]["name"] for o in observed.kind("Deployment")}
+    current = {r.revision for r in (status.stable, status.canary) if r}
+    assert set(loads) - current <= exist, "a revision that is neither stable nor canary got pods"
+    assert set(loads) <= {r.name for r in plan.revisions}, "pods of a revision that is not kept"
+    for name in loads:
+        assert LABEL.fullmatch(name), name
+    old = observed.table().routes.get(observed.subject.name)
+    gone = {b.revision for b in old.backends} - {b.revision for b in plan.route.backends} if old and plan.route else ()
+    alive = {o["metadata"]["labels"].get("tidegate.dev/revision") for o in observed.kind("Pod")}
+    assert not set(gone) & alive, "the routers forget a revision that still has pods"
+
+
+def _check_conditions(before: ModelDeploymentStatus, status: ModelDeploymentStatus) -> None:
+    kinds = [c.type for c in status.conditions]
+    assert len(kinds) == len(set(kinds))
+    old = {c.type: c for c in before.conditions}
+    for new in status.conditions:
+        assert new.reason in REASONS, new
+        if new.type in old:
+            moved = new.last_transition_time != old[new.type].last_transition_time
+            flipped = new.status != old[new.type].status
+            assert flipped or not moved, f"{new.type} moved without a flip"
+    seen = {c.type: c.status for c in status.conditions}
+    assert not (seen["Ready"] == "True" and "True" in (seen["Reconciling"], seen["Stalled"])), seen
+
+
+def check_removal(cluster: Cluster, name: str) -> None:
+    """No Deployment goes while a router still sends it requests."""
+    for router in cluster.routers:
+        if router.ready:
+            share = _share(router.loaded, cluster.subject.name, name)
+            assert share == 0, f"{name} goes while {router.name} gives it {share} %"
+
+
+def check_cluster(cluster: Cluster) -> None:
+    """Requests always have somewhere to go while a pod that may serve is ready."""
+    for router in cluster.routers:
+        for backend in router.loaded.routes[cluster.subject.name].backends if cluster.subject.name in (
+            router.loaded.routes
+        ) else ():
+            if backend.weight and router.ready:
+                assert backend.revision in cluster.revisions, f"{backend.revision} serves but is forgotten"
+
+
+def _share(table: Table, model: str, revision: str) -> int:
+    route = table.routes.get(model)
+    return route.weight(revision) if route else 0
