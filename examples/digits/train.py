@@ -68,7 +68,7 @@ def train_v2(images: Images, labels: Labels, path: Path) -> DigitsNet:
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
     inputs, targets = torch.from_numpy(images), torch.from_numpy(labels)
     for _ in range(EPOCHS):
-        for batch in torch.randperm(len(inputs)).split(BATCH):
+        for batch in torch.split(torch.randperm(len(inputs)), BATCH):
             optimiser.zero_grad()
             loss = nn.functional.cross_entropy(model.logits(inputs[batch]), targets[batch])
             loss.backward()  # type: ignore[no-untyped-call]
