@@ -37,18 +37,9 @@ def bundles(progress: Progress) -> dict[str, Path]:
 
 
 def _export(folder: Path, source: str, version: str, target: Path) -> None:
-    options: list[str | Path] = [
-        "--name",
-        "digits",
-        "--version",
-        version,
-        "--sample",
-        folder / "sample.npz",
-        "--out",
-        target,
-    ]
-    paths: list[str | Path] = ["--sample", folder / "sample.npz", "--out", target]
-    run([*PACKAGER, "export", folder / source, *names, *paths], timeout=600, cwd=ROOT)
+    options: list[str | Path] = ["--name", "digits", "--version", version]
+    options += ["--sample", folder / "sample.npz", "--out", target]
+    run([*PACKAGER, "export", folder / source, *options], timeout=600, cwd=ROOT)
 
 
 def push(bundle: Path, root_uri: str, endpoint: str) -> str:

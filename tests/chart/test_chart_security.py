@@ -29,6 +29,7 @@ ALLOWED = {
     "/services": OWN,
     "/configmaps": OWN,
     "/pods": READ | {"patch"},
+    "/pods/log": {"get"},
     "batch/jobs": OWN,
     "policy/poddisruptionbudgets": OWN,
     "networking.k8s.io/networkpolicies": OWN,

@@ -41,6 +41,16 @@ class ApiServer:
         body: Any = None,
     ) -> dict[str, Any]:
         """The answer's JSON object. Raises an ApiError with what was tried and what was said."""
+        found = json.loads(self._send(method, path, query, content_type, body))
+        return found if isinstance(found, dict) else {}
+
+    def text(self, path: str, query: list[tuple[str, str]]) -> str:
+        """The answer's text. Raises an ApiError like :meth:`request`."""
+        return self._send("GET", path, query, None, None).decode(errors="replace")
+
+    def _send(
+        self, method: str, path: str, query: list[tuple[str, str]] | None, content_type: str | None, body: Any
+    ) -> bytes:
         headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if content_type else {})
         with named(f"{method} {path}"):
             request = self._client.param_serialize(
@@ -55,5 +65,4 @@ class ApiServer:
             data: bytes = response.read()  # type: ignore[no-untyped-call]
             if not 200 <= response.status <= 299:
                 raise ApiException(status=response.status, reason=response.reason, body=data.decode(errors="replace"))
-        found = json.loads(data)
-        return found if isinstance(found, dict) else {}
+        return data

@@ -10,15 +10,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidegate.adapters.api import ApiServer
-from tidegate.adapters.errors import Conflict, NotFound
+from tidegate.adapters.errors import Conflict, Invalid, NotFound, Unavailable
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, ModelDeploymentSpec
+from tidegate.domain.diagnose import log_wanted
 from tidegate.domain.labels import COMPONENT, CONFIG, MANAGER, MODEL
-from tidegate.domain.observed import Observed, Owner, Raw, Subject
+from tidegate.domain.observed import Observed, Owner, PodView, Raw, Subject
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.revision import Pins
 from tidegate.ports import Found
 
+LOGS = 2
+"""How many failed servers are asked for their log in one look."""
 MODELS = f"/apis/{GROUP}/{VERSION}"
 PATHS = {
     "Pod": ("/api/v1", "pods"),
@@ -85,6 +88,7 @@ class KubeCluster:
             objects=tuple(own),
             service=self._get("Service", subject.namespace, subject.name),
             router=tuple(router),
+            logs=self._logs(subject, own),
         )
 
     def apply(self, manifest: dict[str, Any]) -> None:
@@ -176,6 +180,23 @@ class KubeCluster:
         }
         path = f"/api/v1/namespaces/{subject.namespace}/events"
         self._api.request("POST", path, content_type="application/json", body=body)
+
+    def _logs(self, subject: Subject, objects: list[Raw]) -> dict[str, str]:
+        """Ends of the logs of servers that ended badly. A log that is gone is no reason to fail."""
+        found = {}
+        pods = (PodView(o) for o in objects if o["kind"] == "Pod")
+        for pod, container in [(p, c) for p in pods if (c := log_wanted(p))][:LOGS]:
+            query = [
+                ("container", container["name"]),
+                ("previous", "true" if "running" in container["state"] else "false"),
+                ("tailLines", "200"),
+                ("limitBytes", "65536"),
+            ]
+            try:
+                found[pod.name] = self._api.text(self._path("Pod", subject.namespace, pod.name) + "/log", query)
+            except (NotFound, Invalid, Unavailable):
+                continue
+        return found
 
     def _get(self, kind: str, namespace: str, name: str) -> Raw | None:
         try:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from tidegate.api.status import Reason
 from tidegate.domain.observed import PodView, Raw, read_report
+from tidegate.domain.serverlog import reason
 
 PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 FETCH_CONTAINER = "fetch"
+SERVER_CONTAINER = "triton"
 REPORTED = {
     r.value: r for r in (Reason.FETCH_FAILED, Reason.ARTIFACT_NOT_FOUND, Reason.DIGEST_MISMATCH, Reason.BUNDLE_INVALID)
 }
@@ -81,6 +83,12 @@ def _ended(container: Raw) -> Raw | None:
     return None
 
 
+def log_wanted(pod: PodView) -> Raw | None:
+    """The server container whose log would tell why it ended badly; None when there is nothing to ask."""
+    named = (c for c in pod.containers() if c["name"] == SERVER_CONTAINER)
+    return next((c for c in named if pod.revision and _ended(c)), None)
+
+
 def _fetch(pod: PodView) -> Cause | None:
     for container in pod.containers():
         ended = _ended(container) if container["name"] == FETCH_CONTAINER else None
@@ -108,7 +116,7 @@ def _server(pod: PodView) -> Cause | None:
     for container in pod.containers():
         ended = _ended(container) if container["name"] != FETCH_CONTAINER else None
         if ended:
-            said = quote(ended.get("message") or ended.get("reason", "no message"))
+            said = quote(reason(pod.log) or ended.get("message") or ended.get("reason", "no message"))
             if not pod.revision:
                 # The packager of a resolve Job, or a router, whose reason the caller names.
                 what = f"Pod {pod.name}, container {container['name']} ended with exit code {ended['exitCode']}"

@@ -6,7 +6,7 @@ how decisions read them.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -45,9 +45,10 @@ def parse_time(text: str | None) -> datetime | None:
 
 @dataclass(frozen=True)
 class PodView:
-    """The parts of a pod that decisions read."""
+    """The parts of a pod that decisions read; ``log`` is the end of a failed server's log where it was asked for."""
 
     raw: Raw
+    log: str = ""
 
     @property
     def name(self) -> str:
@@ -138,7 +139,8 @@ class Observed:
     """One snapshot.
 
     ``objects`` belong to the subject, ``router`` to the router of its namespace; ``service`` is whatever holds the
-    Service name that the subject needs, its own or somebody else's.
+    Service name that the subject needs, its own or somebody else's. ``logs`` are the ends of failed servers' logs, by
+    pod.
     """
 
     subject: Subject
@@ -148,6 +150,7 @@ class Observed:
     service: Raw | None = None
     router: tuple[Raw, ...] = ()
     reports: tuple[RouterReport, ...] = ()
+    logs: Mapping[str, str] = field(default_factory=dict)
 
     def kind(self, kind: str) -> list[Raw]:
         """The subject's objects of one kind."""
@@ -155,7 +158,7 @@ class Observed:
 
     def pods(self, revision: str) -> tuple[PodView, ...]:
         """Pods of one revision that have not ended and are not on their way out."""
-        views = (PodView(o) for o in self.kind("Pod"))
+        views = (PodView(o, self.logs.get(o["metadata"]["name"], "")) for o in self.kind("Pod"))
         return tuple(v for v in views if v.revision == revision and not v.leaving and not v.ended)
 
     def deployment(self, revision: str) -> Raw | None:

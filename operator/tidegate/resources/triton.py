@@ -3,7 +3,7 @@
 Changing what this module returns for a revision restarts every model in every cluster. The golden test holds it.
 """
 
-from tidegate.domain.diagnose import FETCH_CONTAINER
+from tidegate.domain.diagnose import FETCH_CONTAINER, SERVER_CONTAINER
 from tidegate.domain.labels import DIGEST
 from tidegate.domain.observed import Subject
 from tidegate.domain.revision import Revision, StoredRevision
@@ -55,7 +55,7 @@ def _server(revision: Revision) -> Manifest:
     """Triton. Readiness asks for the model, not the server: the server's answer is false while anything loads."""
     ready = f"/v2/models/{revision.model_name}/versions/1/ready"
     return {
-        "name": "triton",
+        "name": SERVER_CONTAINER,
         "image": revision.server.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["tritonserver"],

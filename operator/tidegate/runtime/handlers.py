@@ -41,8 +41,8 @@ def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
         if type == "DELETED":
             known.discard(name or "")
             queue.forget(namespace or "", name or "")
-            # The router still has the routes of what is gone: any other model of the namespace takes them out.
-            for other in sorted(known)[:1]:
+            # The router still has the routes of what is gone: the other models of the namespace take them out.
+            for other in sorted(known):
                 queue.wake(namespace or "", other)
             return
         known.add(name or "")

@@ -16,8 +16,6 @@ log = logging.getLogger(__name__)
 Key = tuple[str, str]
 FIRST_RETRY = 0.2
 LONGEST_RETRY = 60.0
-IDLE = timedelta(minutes=10)
-"""How soon to look at an object again when nothing asked for it: a net below the watches."""
 
 
 class WorkQueue:
@@ -29,7 +27,10 @@ class WorkQueue:
         executor: Executor,
         observe: Callable[[str, float], None],
     ) -> None:
-        """``work`` runs in ``executor``; ``observe`` is told the outcome and the seconds of every run."""
+        """``work`` runs in ``executor`` and says when to come back, None for a key whose object is gone.
+
+        ``observe`` is told the outcome and the seconds of every run.
+        """
         self._work = work
         self._executor = executor
         self._observe = observe
@@ -81,7 +82,8 @@ class WorkQueue:
         try:
             again = await loop.run_in_executor(self._executor, self._work, *key)
             self._failures.pop(key, None)
-            self.wake(*key, delay=(again or IDLE).total_seconds())
+            if again is not None:
+                self.wake(*key, delay=again.total_seconds())
         except Exception as error:
             outcome = type(error).__name__
             self._failed(key, error)

@@ -17,6 +17,8 @@ from tidegate.resources.build import own_objects, router_objects
 from tidegate.resources.settings import Settings
 
 log = logging.getLogger(__name__)
+IDLE = timedelta(minutes=10)
+"""How soon to look at an object again when nothing asked for it: a net below the watches."""
 PRUNED = frozenset({"ControllerRevision", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service"})
 """Kinds of which the operator removes what the plan does not name. Pods belong to their Deployments and Jobs."""
 
@@ -31,7 +33,7 @@ class Reconciler:
         self._settings = settings
 
     def __call__(self, namespace: str, name: str) -> timedelta | None:
-        """Reconcile once; returns when to come back without an event, None for not at all.
+        """Reconcile once; returns when to come back without an event, None when the object is gone.
 
         Raises an ApiError when the API server cannot be asked or refuses a write; what was done so far stays good.
         """
@@ -48,7 +50,7 @@ class Reconciler:
         for event in plan.events:
             log.info("%s/%s: %s: %s", namespace, name, event.reason, event.message)
             self._cluster.record(found, event, now)
-        return plan.again
+        return plan.again or IDLE
 
     def _apply(self, observed: Observed, plan: Plan) -> None:
         wanted = own_objects(observed, plan, self._settings)
