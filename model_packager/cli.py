@@ -7,8 +7,10 @@ neither numpy nor a framework.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -19,7 +21,7 @@ from model_packager.errors import InvalidUsage, PackagerError
 
 EXIT_CODES = """Exit codes: 0 done; 1 verification or parity failed; 2 wrong usage; 3 not found in the store;
 4 store not usable; 5 version already published as something else; 6 model cannot be exported;
-7 a Python package is missing; 130 interrupted."""
+7 a Python package is missing; 130 and 143 interrupted."""
 
 app = typer.Typer(
     name="model-packager",
@@ -171,14 +173,26 @@ def inspect(
     bundles.inspect(target, Reporter(output))
 
 
+class _Interrupted(BaseException):
+    """A signal asked us to stop. Not a KeyboardInterrupt, which the command-line library would take for itself."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Interrupted(number)
+
+
 def main() -> NoReturn:
     """Entry point: named failures become one sentence and their exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first process of a container ignores what it does not handle
+        signal.signal(number, _interrupt)
     try:
         app()
     except PackagerError as error:
         sys.exit(Reporter.fail(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except _Interrupted as error:
+        # Clean-up has run. A request may still hang in a thread, which an ordinary exit would wait for.
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(128 + error.args[0])
     except BrokenPipeError:
         # The reader of our output went away; nothing may be written any more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,12 +11,15 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from model_packager.errors import BundleInvalid, FetchFailed, InvalidUsage, PackagerError
 from model_packager.folder import verify_folder
-from model_packager.manifest import MANIFEST_NAME, Manifest
+from model_packager.manifest import MANIFEST_NAME, File, Manifest
 from model_packager.stores import Store
 from model_packager.transfer import Progress, read_files, silent
 
@@ -99,30 +102,27 @@ def _download(manifest: Manifest, store: Store, folder: Path, progress: Progress
         raise FetchFailed(
             f"The bundle needs {manifest.size_bytes} bytes on the disk of {folder.parent}; {free} are free."
         )
-    current, seen = "", hashlib.sha256()
-    left = 0
-    handle = -1
-    try:
-        for file, chunk in read_files(manifest.files, store):
-            if file.path != current:
-                handle, current, seen, left = _create(folder, file.path), file.path, hashlib.sha256(), file.size
-            _write(handle, chunk)
-            seen.update(chunk)
-            left -= len(chunk)
-            progress(file.path, len(chunk))
-            if left == 0:
-                os.close(handle)
-                handle = -1
-                if seen.hexdigest() != file.sha256:
-                    raise BundleInvalid(f"The blob of {file.path!a} was altered in the store: its sha256 differs.")
-    finally:
-        if handle >= 0:
-            os.close(handle)
+    for file, parts in groupby(read_files(manifest.files, store), key=itemgetter(0)):
+        _write_verified(folder, file, (chunk for _, chunk in parts), progress)
     handle = _create(folder, MANIFEST_NAME)
     try:
         _write(handle, manifest.canonical_bytes())
     finally:
         os.close(handle)
+
+
+def _write_verified(folder: Path, file: File, chunks: Iterable[bytes], progress: Progress) -> None:
+    seen = hashlib.sha256()
+    handle = _create(folder, file.path)
+    try:
+        for chunk in chunks:
+            _write(handle, chunk)
+            seen.update(chunk)
+            progress(file.path, len(chunk))
+    finally:
+        os.close(handle)
+    if seen.hexdigest() != file.sha256:
+        raise BundleInvalid(f"The blob of {file.path!a} was altered in the store: its sha256 differs.")
 
 
 def _create(folder: Path, path: str) -> int:

@@ -35,6 +35,8 @@ def failure(error: BaseException) -> dict[str, str]:
     if isinstance(error, PackagerError):
         reason = error.reason if error.reason in _REASONS else "FetchFailed"
         return {"reason": reason, "message": str(error)[:1024]}
+    if not isinstance(error, Exception):
+        return {"reason": "FetchFailed", "message": "The command was interrupted before it was done."}
     return {"reason": "FetchFailed", "message": f"Internal error: {type(error).__name__}: {error}"[:1024]}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,9 +39,12 @@ def push(folder: Path, root: StoreRoot, store: Store, progress: Progress = silen
         sent = store.put_blob(blob, folder / file.path)
         progress(file.path, file.size if sent else 0)
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        pending = [pool.submit(upload, item) for item in by_digest.items()]
-        _finish(pending)
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        for uploaded in [pool.submit(upload, item) for item in by_digest.items()]:
+            uploaded.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     store.put_blob(digest, manifest.canonical_bytes())
     _check_owner(manifest, store.create_pointer(manifest.name, manifest.version, digest), digest, root)
     return ModelReference(root, manifest.name, version=manifest.version)
@@ -76,24 +79,25 @@ def read_manifest(reference: ModelReference, store: Store, digest: str) -> Manif
     return manifest
 
 
-def read_files(files: tuple[File, ...], store: Store) -> Iterator[tuple[File, bytes]]:
+def read_files(files: tuple[File, ...], store: Store) -> Generator[tuple[File, bytes], None, None]:
     """All files in order, in chunks, read ahead in parallel; an empty file gives one empty chunk.
 
     Order and a bounded window let one consumer hash while the network is busy, at a constant amount of memory.
     """
     window: deque[tuple[File, Future[bytes] | None]] = deque()
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        try:
-            for file, start in _chunks(files):
-                end = min(start + CHUNK_BYTES, file.size)
-                blob = f"sha256:{file.sha256}"
-                window.append((file, pool.submit(store.read_blob, blob, start, end) if file.size else None))
-                if len(window) >= READ_AHEAD:
-                    yield _result(*window.popleft())
-            while window:
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        for file, start in _chunks(files):
+            end = min(start + CHUNK_BYTES, file.size)
+            blob = f"sha256:{file.sha256}"
+            window.append((file, pool.submit(store.read_blob, blob, start, end) if file.size else None))
+            if len(window) >= READ_AHEAD:
                 yield _result(*window.popleft())
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while window:
+            yield _result(*window.popleft())
+    finally:
+        # Not waiting: what was asked for and is no longer wanted must not delay an error or a signal.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _chunks(files: tuple[File, ...]) -> Iterator[tuple[File, int]]:
@@ -104,17 +108,6 @@ def _chunks(files: tuple[File, ...]) -> Iterator[tuple[File, int]]:
 
 def _result(file: File, chunk: Future[bytes] | None) -> tuple[File, bytes]:
     return file, b"" if chunk is None else chunk.result()
-
-
-def _finish(pending: list[Future[None]]) -> None:
-    """Wait for all; on the first failure cancel what has not started."""
-    try:
-        for future in pending:
-            future.result()
-    except BaseException:
-        for future in pending:
-            future.cancel()
-        raise
 
 
 def _check_owner(manifest: Manifest, found: str | None, digest: str, root: StoreRoot) -> None:

@@ -37,7 +37,7 @@ def bundles(progress: Progress) -> dict[str, Path]:
 
 
 def _export(folder: Path, source: str, version: str, target: Path) -> None:
-    options: list[str | Path] = ["--name", "digits", "--version", version]
+    options: list[str | Path] = ["--name", "digits", "--version", version, "--labels", "0,1,2,3,4,5,6,7,8,9"]
     options += ["--sample", folder / "sample.npz", "--out", target]
     run([*PACKAGER, "export", folder / source, *options], timeout=600, cwd=ROOT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def run(
     serving: dict[str, int],
     allow_pickle: bool,
     trust: list[str],
+    git_commit: str | None,
     out: Path,
     **options: Any,
 ) -> None:
@@ -36,6 +38,7 @@ def run(
         labels=parse_labels(labels),
         rename=parse_renames(rename),
         serving=ServingOptions(**serving),
+        git_commit=parse_commit(git_commit),
         out=out,
         **options,
     )
@@ -62,6 +65,13 @@ def parse_labels(text: str | None) -> tuple[str, ...] | None:
     if bad is not None or not labels or len(labels) > _MAX_LABELS:
         raise InvalidUsage(f"Labels must be 1 to {_MAX_LABELS} printable texts of 1 to 256 characters; found {bad!a}.")
     return labels
+
+
+def parse_commit(text: str | None) -> str | None:
+    """A full commit hash: a branch or a short hash would mean something else tomorrow. Raises InvalidUsage."""
+    if text is not None and not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text):
+        raise InvalidUsage(f"The commit {text!a} must be 40 or 64 lower-case hex digits; see git rev-parse HEAD.")
+    return text
 
 
 def parse_renames(pairs: list[str]) -> dict[str, str]:

@@ -13,14 +13,14 @@ from model_packager.manifest import Datatype, Tensor, Tolerance
 
 
 def batch_sizes(maximum: int) -> tuple[int, ...]:
-    """The sizes to try: 1, 2, 3 and the maximum, as far as the maximum allows."""
-    return tuple(sorted({size for size in (1, 2, 3, maximum) if size <= maximum}))
+    """The sizes to try: 1, 2, 3 and the maximum, as far as the maximum allows; none for a maximum of 0."""
+    return tuple(sorted({size for size in (1, 2, 3, maximum) if 0 < size <= maximum}))
 
 
 def buckets(maximum: int) -> tuple[int, ...]:
-    """Powers of two up to the maximum, and the maximum: the sizes to warm up and to measure."""
+    """Powers of two up to the maximum, and the maximum: the sizes to warm up and to measure; none for 0."""
     powers = [1 << exponent for exponent in range(maximum.bit_length())]
-    return tuple(sorted({*powers, maximum}))
+    return tuple(sorted({*powers, maximum} - {0}))
 
 
 def batch_problem(

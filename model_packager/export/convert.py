@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import onnx
 from onnx import ModelProto
 
 from model_packager.errors import InvalidUsage
@@ -50,7 +49,7 @@ def convert(request: ExportRequest, say: Say) -> Converted:
     if given is None:
         raise InvalidUsage("The source does not say what its inputs look like; pass --sample with an .npz file.")
     say(f"converting from {source.info.framework} {source.info.version}")
-    model = _without_weights_as_inputs(source.convert(given))
+    model = source.convert(given)
     names = [value.name for value in model.graph.input]
     model = graph.normalise(graph.rename(model, request.rename))
     inputs, outputs = graph.tensors(model.graph.input), graph.tensors(model.graph.output)
@@ -84,13 +83,3 @@ def convert(request: ExportRequest, say: Say) -> Converted:
         session=session,
         notes=notes,
     )
-
-
-def _without_weights_as_inputs(model: ModelProto) -> ModelProto:
-    """Old exporters list weights among the inputs, and a client would be asked for them."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    kept: list[onnx.ValueInfoProto] = [value for value in model.graph.input if value.name not in weights]
-    if len(kept) != len(model.graph.input):
-        del model.graph.input[:]
-        model.graph.input.extend(kept)
-    return model

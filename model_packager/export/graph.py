@@ -42,6 +42,16 @@ def tensors(values: Iterable[ValueInfoProto]) -> list[Tensor]:
     return found
 
 
+def without_weights_as_inputs(model: ModelProto) -> ModelProto:
+    """Old exporters list weights among the inputs, and a client would be asked for them."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    kept: list[ValueInfoProto] = [value for value in model.graph.input if value.name not in weights]
+    if len(kept) != len(model.graph.input):
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
+    return model
+
+
 def rename(model: ModelProto, names: dict[str, str]) -> ModelProto:
     """Give inputs and outputs other names, everywhere they are used. Raises InvalidUsage for unknown or taken names."""
     graph = model.graph

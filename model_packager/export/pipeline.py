@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
+from pydantic import ValidationError
 
 from model_packager import __version__
-from model_packager.errors import InvalidUsage, PackagerError
+from model_packager.errors import ExportFailed, InvalidUsage, PackagerError
 from model_packager.export.card import model_card
 from model_packager.export.compare import Compared, compare
 from model_packager.export.convert import Converted, Say, convert
@@ -43,6 +44,17 @@ def export(request: ExportRequest, say: Say) -> Manifest:
     check_name(request.name)
     check_version(request.version)
     _check_target(request.out)
+    try:
+        return _export(request, say)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise ExportFailed(
+            f"The model does not fit into a manifest: {where} is {ascii(fault['input'])[:100]}: {fault['msg']}."
+        ) from error
+
+
+def _export(request: ExportRequest, say: Say) -> Manifest:
     say(f"loading {request.source}")
     converted = convert(request, say)
     say("comparing with the source")

@@ -54,10 +54,10 @@ def datatype_of(name: str, elem_type: int) -> Datatype:
 
 
 def as_datatype(array: Array, datatype: Datatype) -> Array:
-    """The values in the datatype, contiguous. Text stays text."""
+    """The values in the datatype, contiguous and of the same rank. Text stays text."""
     if datatype == "BYTES":
         return np.asarray([str(value) for value in array.ravel()], dtype=object).reshape(array.shape)
-    return np.ascontiguousarray(array, dtype=numpy_dtype(datatype))
+    return np.asarray(array, dtype=numpy_dtype(datatype), order="C")
 
 
 def to_binary(array: Array, datatype: Datatype) -> bytes:

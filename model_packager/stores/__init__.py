@@ -47,7 +47,8 @@ def open_store(root: StoreRoot, *, create: bool = False) -> Store:
     Raises InvalidReference for a scheme without a store, ArtifactNotFound for a folder that does not exist.
     """
     if root.scheme in ("file", "s3"):
-        from model_packager.stores.objects import ObjectStore, open_file, open_s3
+        from model_packager.stores.backends import open_file, open_s3
+        from model_packager.stores.objects import ObjectStore
 
         return ObjectStore(open_file(root, create=create) if root.scheme == "file" else open_s3(root), root)
     raise InvalidReference(f"This release has no store for {root.scheme}://; use s3:// or file://.")

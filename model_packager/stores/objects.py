@@ -4,73 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    NotFoundError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
-from obstore.store import LocalStore, S3Store
+from obstore.exceptions import AlreadyExistsError, NotFoundError
 
-from model_packager.errors import ArtifactNotFound, BundleInvalid, DigestMismatch, FetchFailed, InvalidReference
+from model_packager.errors import ArtifactNotFound, BundleInvalid, DigestMismatch, InvalidReference
 from model_packager.stores import CHUNK_BYTES
+from model_packager.stores.backends import STORE_ERRORS, Backend, failed, interruptible
 from model_packager.uri import StoreRoot, check_digest
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT = timedelta(seconds=5)
-REQUEST_TIMEOUT = timedelta(seconds=60)
-RETRIES = 4
-RETRY_TIMEOUT = timedelta(seconds=60)
 UPLOADS_IN_FLIGHT = 4
 MAX_PARTS = 9_000  # S3 allows 10,000 parts; larger files get larger parts
 MAX_POINTER_BYTES = 1024
 
 
-def open_file(root: StoreRoot, *, create: bool = False) -> LocalStore:
-    """A folder as a store. Raises ArtifactNotFound if it does not exist and ``create`` is false."""
-    folder = Path("/") / root.path
-    if not create and not folder.is_dir():
-        raise ArtifactNotFound(f"The folder {folder} does not exist, so {root} has no models.")
-    try:
-        return LocalStore(folder, mkdir=create)
-    except BaseError as error:
-        raise _failed(error, root) from error
-
-
-def open_s3(root: StoreRoot) -> S3Store:
-    """A bucket as a store, with credentials, region and endpoint from the AWS_* variables of the environment.
-
-    Plain HTTP is used only if the endpoint that was given says ``http://``; addressing is by path, not by host.
-    """
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    try:
-        return S3Store(
-            root.authority,
-            prefix=root.path or None,
-            client_options={
-                "allow_http": endpoint.startswith("http://"),
-                "connect_timeout": CONNECT_TIMEOUT,
-                "timeout": REQUEST_TIMEOUT,
-            },
-            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
-        )
-    except BaseError as error:
-        raise _failed(error, root) from error
-
-
 class ObjectStore:
     """Implements :class:`model_packager.stores.Store`."""
 
-    def __init__(self, backend: LocalStore | S3Store, root: StoreRoot) -> None:
+    def __init__(self, backend: Backend, root: StoreRoot) -> None:
         self._backend = backend
         self._root = root
 
@@ -79,15 +36,15 @@ class ObjectStore:
 
     def read_blob(self, digest: str, start: int, end: int) -> bytes:
         try:
-            data = bytes(obstore.get_range(self._backend, _blob(digest), start=start, end=end))
+            data = bytes(interruptible(partial(obstore.get_range, self._backend, _blob(digest), start=start, end=end)))
         except (NotFoundError, FileNotFoundError) as error:
             raise ArtifactNotFound(f"{self._root} does not have the blob {digest}.") from error
-        except BaseError as error:
+        except STORE_ERRORS as error:
             # A range past the end is an error of its own in every backend; only the size tells it from an outage.
             size = self.blob_size(digest)
             if size is not None and size < end:
                 raise self._too_short(digest, size, end) from error
-            raise _failed(error, self._root) from error
+            raise failed(error, self._root) from error
         if len(data) != end - start:
             raise self._too_short(digest, start + len(data), end)
         return data
@@ -100,19 +57,15 @@ class ObjectStore:
             if size <= CHUNK_BYTES:
                 data = source if isinstance(source, bytes) else source.read_bytes()
                 _check_content(hashlib.sha256(data).hexdigest(), digest, source)
-                obstore.put(self._backend, _blob(digest), data, use_multipart=False)
+                interruptible(partial(obstore.put, self._backend, _blob(digest), data, use_multipart=False))
             else:
                 assert isinstance(source, Path)
                 part = max(CHUNK_BYTES, -(-size // MAX_PARTS))
-                obstore.put(
-                    self._backend,
-                    _blob(digest),
-                    _checked_chunks(source, digest, part),
-                    chunk_size=part,
-                    max_concurrency=UPLOADS_IN_FLIGHT,
-                )
-        except BaseError as error:
-            raise _failed(error, self._root) from error
+                chunks = _checked_chunks(source, digest, part)
+                upload = partial(obstore.put, chunk_size=part, max_concurrency=UPLOADS_IN_FLIGHT)
+                interruptible(partial(upload, self._backend, _blob(digest), chunks))
+        except STORE_ERRORS as error:
+            raise failed(error, self._root) from error
         return True
 
     def read_pointer(self, name: str, version: str) -> str | None:
@@ -138,29 +91,30 @@ class ObjectStore:
     def create_pointer(self, name: str, version: str, digest: str) -> str:
         data = json.dumps({"digest": digest}).encode()
         try:
-            obstore.put(self._backend, _pointer(name, version), data, mode="create", use_multipart=False)
+            create = partial(obstore.put, mode="create", use_multipart=False)
+            interruptible(partial(create, self._backend, _pointer(name, version), data))
         except (AlreadyExistsError, FileExistsError):
             # Also after a retry of a request whose answer was lost: then the pointer that exists is ours.
             return self.read_pointer(name, version) or digest
-        except BaseError as error:
-            raise _failed(error, self._root) from error
+        except STORE_ERRORS as error:
+            raise failed(error, self._root) from error
         return digest
 
     def list_versions(self, name: str) -> list[str]:
         prefix = f"models/{name}/"
         try:
-            pages = obstore.list(self._backend, prefix=prefix)
+            pages = interruptible(lambda: list(obstore.list(self._backend, prefix=prefix)))
             return sorted(item["path"].removeprefix(prefix) for page in pages for item in page)
-        except BaseError as error:
-            raise _failed(error, self._root) from error
+        except STORE_ERRORS as error:
+            raise failed(error, self._root) from error
 
     def _absent_as_none(self, call: Callable[[], T]) -> T | None:
         try:
-            return call()
+            return interruptible(call)
         except (NotFoundError, FileNotFoundError):
             return None
-        except BaseError as error:
-            raise _failed(error, self._root) from error
+        except STORE_ERRORS as error:
+            raise failed(error, self._root) from error
 
     def _too_short(self, digest: str, size: int, end: int) -> BundleInvalid:
         return BundleInvalid(f"The blob {digest} in {self._root} has {size} bytes; at least {end} were expected.")
@@ -192,10 +146,3 @@ def _check_content(found: str, digest: str, source: Path | bytes) -> None:
     if f"sha256:{found}" != digest:
         what = source if isinstance(source, Path) else "the manifest"
         raise DigestMismatch(f"The content of {what} changed while it was uploaded; run the command again.")
-
-
-def _failed(error: Exception, root: StoreRoot) -> FetchFailed:
-    detail = str(error).split("\n\nDebug source", 1)[0].replace("\n", " ")[:400]
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
-        return FetchFailed(f"The store {root} refused access; check the credentials and their permissions ({detail}).")
-    return FetchFailed(f"The store {root} could not be used; check its address and that it is up ({detail}).")

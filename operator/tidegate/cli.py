@@ -2,20 +2,41 @@
 
 import json
 import logging
+import re
 import sys
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from tidegate.api.types import QUANTITY_PATTERN
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
+class LogFormat(StrEnum):
+    """How the log is written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    """The lowest level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line; times are UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "time": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -25,10 +46,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
-def _logging(style: str, level: str) -> None:
+def _logging(style: LogFormat, level: LogLevel) -> None:
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if style == "json" else plain)
+    handler.setFormatter(JsonFormatter() if style is LogFormat.JSON else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in ("kopf.objects", "kubernetes.client.rest", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -37,16 +58,19 @@ def _logging(style: str, level: str) -> None:
 def _resources(text: str) -> dict[str, dict[str, str]]:
     """The value of --router-resources. Ends the program with a sentence when it is not what it should be."""
     wrong = typer.BadParameter(
-        f'{text!r} is not JSON such as {{"requests": {{"cpu": "100m"}}}}', param_hint="--router-resources"
+        f'{text!r} is not JSON such as {{"requests": {{"cpu": "100m"}}, "limits": {{"memory": "512Mi"}}}}',
+        param_hint="--router-resources",
     )
     try:
-        found = json.loads(text)
-        known = {kind: {k: str(v) for k, v in found[kind].items()} for kind in found}
-    except (ValueError, AttributeError, TypeError) as error:
+        # Amounts stay as they are written, 0.5 as well as "500m".
+        found = json.loads(text, parse_int=str, parse_float=str)
+        amounts = [amount for kind in found.values() for amount in kind.values()]
+    except (ValueError, AttributeError) as error:
         raise wrong from error
-    if not set(known) <= {"requests", "limits"}:
+    known = set(found) <= {"requests", "limits"}
+    if not known or not all(isinstance(a, str) and re.fullmatch(QUANTITY_PATTERN, a) for a in amounts):
         raise wrong
-    return known
+    return dict(found)
 
 
 @app.command()
@@ -64,10 +88,11 @@ def run(
     metrics_port: Annotated[int, typer.Option(envvar="TIDEGATE_METRICS_PORT", help="0 serves none.")] = 8080,
     workers: Annotated[int, typer.Option(envvar="TIDEGATE_WORKERS", min=1, max=64)] = 8,
     cluster_domain: Annotated[str, typer.Option(envvar="TIDEGATE_CLUSTER_DOMAIN")] = "cluster.local",
-    log_format: Annotated[str, typer.Option(envvar="TIDEGATE_LOG_FORMAT", help="json or text")] = "text",
-    log_level: Annotated[str, typer.Option(envvar="TIDEGATE_LOG_LEVEL")] = "info",
+    log_format: Annotated[LogFormat, typer.Option(envvar="TIDEGATE_LOG_FORMAT")] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(envvar="TIDEGATE_LOG_LEVEL")] = LogLevel.INFO,
 ) -> None:
     """Run the operator until it is told to stop."""
+    from tidegate.adapters.errors import ApiError
     from tidegate.resources.settings import DEFAULT_LIMITS, DEFAULT_REQUESTS, Settings
     from tidegate.runtime.app import Options, main
 
@@ -91,7 +116,12 @@ def run(
         metrics_port=metrics_port,
         workers=workers,
     )
-    raise typer.Exit(main(options))
+    try:
+        code = main(options)
+    except ApiError as error:
+        typer.echo(f"tidegate: {error}", err=True)
+        code = 1
+    raise typer.Exit(code)
 
 
 @app.command()

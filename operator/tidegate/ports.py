@@ -34,8 +34,8 @@ class Cluster(Protocol):
         """A fresh snapshot, without the routers' reports."""
         ...
 
-    def apply(self, manifest: dict[str, Any]) -> None:
-        """Server-side apply."""
+    def apply(self, manifest: dict[str, Any], *, force: bool) -> None:
+        """Server-side apply. Without ``force`` a field that somebody else set otherwise is a Conflict."""
         ...
 
     def delete(self, existing: Raw) -> None:

@@ -1,4 +1,4 @@
-"""Random histories of edits, faults and lost writes: every look keeps its promises, and when faults end so does work."""
+"""Random histories of edits, faults and lost writes: every look keeps its promises, and work ends."""
 
 from typing import Any
 
@@ -80,6 +80,7 @@ class Histories(RuleBasedStateMachine):
         cluster = self.world.cluster
         owner = Owner("faces", "u-9")
         cluster.owners = [o for o in cluster.owners if o != owner] + ([owner] if revisions else [])
+        cluster.changed = True
         assert cluster.table is not None
         if revisions:
             split = tuple({"revision": f"faces-{n}", "weight": 100 if n == 0 else 0} for n in range(revisions))
@@ -157,7 +158,7 @@ def _check_the_end(world: World) -> None:
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

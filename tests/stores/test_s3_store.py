@@ -26,7 +26,7 @@ from model_packager.errors import (
 )
 from model_packager.folder import describe, read_manifest, verify_folder
 from model_packager.manifest import MANIFEST_NAME, Manifest, parse_reference, parse_root
-from model_packager.stores import open_store
+from model_packager.stores import CHUNK_BYTES, open_store
 
 
 @pytest.fixture
@@ -137,6 +137,12 @@ def _alter(path: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path, Path], None], type[PackagerError], str]] = {
     "an altered blob": (lambda blob, pointer: _alter(blob), BundleInvalid, "altered"),
     "a truncated blob": (lambda blob, pointer: os.truncate(blob, 1000), BundleInvalid, "has 1000 bytes"),
+    "a blob cut between two parts": (
+        lambda blob, pointer: os.truncate(blob, CHUNK_BYTES),
+        BundleInvalid,
+        f"has {CHUNK_BYTES} bytes",
+    ),
+    "an emptied blob": (lambda blob, pointer: os.truncate(blob, 0), BundleInvalid, "has 0 bytes"),
     "a missing blob": (lambda blob, pointer: blob.unlink(), ArtifactNotFound, "does not have the blob"),
     "a missing pointer": (lambda blob, pointer: pointer.unlink(), ArtifactNotFound, "no version 1 of wide"),
     "a pointer that is no JSON": (lambda blob, pointer: _write(pointer, b"{"), BundleInvalid, "one digest"),
@@ -160,6 +166,15 @@ def test_a_damaged_store_is_refused_and_leaves_no_folder(bundle: Path, bucket: P
     model = next(file for file in read_manifest(bundle).files if file.path.endswith("model.onnx"))
     damage(bucket / "blobs" / "sha256" / model.sha256, bucket / "models" / "wide" / "1")
     with pytest.raises(error, match=words):
+        _pull(uri, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_blob_that_was_cut_is_refused(bundle: Path, bucket: Path, tmp_path: Path) -> None:
+    uri = _push(bundle, bucket)
+    card = next(file for file in read_manifest(bundle).files if file.path == "README.md")
+    os.truncate(bucket / "blobs" / "sha256" / card.sha256, 10)
+    with pytest.raises(BundleInvalid, match="has 10 bytes"):
         _pull(uri, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
@@ -206,10 +221,10 @@ def test_a_store_that_never_answers_is_given_up(
 ) -> None:
     from datetime import timedelta
 
-    from model_packager.stores import objects
+    from model_packager.stores import backends
 
-    monkeypatch.setattr(objects, "REQUEST_TIMEOUT", timedelta(milliseconds=200))
-    monkeypatch.setattr(objects, "RETRIES", 1)
+    monkeypatch.setattr(backends, "REQUEST_TIMEOUT", timedelta(milliseconds=200))
+    monkeypatch.setattr(backends, "RETRIES", 1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -18,6 +18,7 @@ from domain_objects import (
     uri,
     wire_time,
 )
+
 from tidegate.domain import names
 from tidegate.domain.labels import COMPONENT
 from tidegate.domain.observed import TABLE_KEY, Observed, Owner, Subject
@@ -99,7 +100,10 @@ class Cluster:
         self.store = {uri(v): {"digest": digest(v), "name": "digits", "version": str(v)} for v in range(1, 7)}
         self.store_down = False
         self.sick: set[str] = set()
+        self.evicted: list[str] = []
         self.revisions: dict[str, StoredRevision] = {}
+        self.taken_away: set[str] = set()
+        """Revisions whose memory somebody else deleted."""
         self.workloads: dict[str, Workload] = {}
         self.pods: list[PodState] = []
         self.jobs: dict[str, JobState] = {}
@@ -121,6 +125,8 @@ class Cluster:
         ]
         objects += [deployment(n, w.replicas, w.role) for n, w in self.workloads.items()]
         objects += [self._pod(p) for p in self.pods]
+        lost = container(terminated={"exitCode": 137, "reason": "Error"})
+        objects += [pod(f"{r}-evicted", r, phase="Failed", containers=[lost]) for r in self.evicted]
         for name, state in self.jobs.items():
             objects += self._job(name, state)
         router: list[Raw] = []
@@ -233,7 +239,9 @@ class Cluster:
             for _ in range(load.replicas - len(have)):
                 self._count += 1
                 self.pods.append(PodState(f"{name}-{self._count}", name, f"10.0.0.{self._count}", self.now))
-            for surplus in sorted(have, key=lambda p: (p.ready, -p.born.timestamp()))[: len(have) - load.replicas]:
+            for surplus in sorted(have, key=lambda p: (p.ready, -p.born.timestamp()))[
+                : max(0, len(have) - load.replicas)
+            ]:
                 surplus.leaving_since = self.now
         for orphan in self.pods:
             if orphan.revision not in self.workloads and orphan.leaving_since is None:

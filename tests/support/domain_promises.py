@@ -3,6 +3,7 @@
 import re
 
 from domain_cluster import Cluster
+
 from tidegate.api.status import ModelDeploymentStatus, Reason
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain.observed import Observed
@@ -31,9 +32,7 @@ def check_decision(
         raise AssertionError("a status without conditions")
 
 
-def _check_weights(
-    spec: ModelDeploymentSpec, before: ModelDeploymentStatus, observed: Observed, plan: Plan
-) -> None:
+def _check_weights(spec: ModelDeploymentSpec, before: ModelDeploymentStatus, observed: Observed, plan: Plan) -> None:
     if plan.table is None or plan.route is None:
         return
     assert plan.table.routes[observed.subject.name] == plan.route
@@ -44,7 +43,7 @@ def _check_weights(
     for backend in plan.route.backends:
         risen = backend.weight > (old.weight(backend.revision) if old else 0)
         # Stable keeps or gets back its share whatever its pods do: the routers follow them by themselves.
-        if not risen or idle or backend.revision in (stable, _heaviest(old)):
+        if not risen or idle or backend.revision in (stable, _had_requests(observed, old)):
             continue
         ready = [p for p in observed.pods(backend.revision) if p.ready]
         assert ready, f"{backend.revision} gets {backend.weight} % without a ready pod"
@@ -59,9 +58,13 @@ def _check_weights(
         assert not (spec.paused and alive), f"{backend.revision} rises to {backend.weight} % although paused"
 
 
-def _heaviest(route: Route | None) -> str | None:
-    shares = [b for b in route.backends if b.weight] if route else []
-    return max(shares, key=lambda b: b.weight).revision if shares else None
+def _had_requests(observed: Observed, route: Route | None) -> str | None:
+    """The stable revision as the objects tell it, for a status that was lost."""
+    roles = {o["metadata"]["name"]: o["metadata"]["labels"]["tidegate.dev/role"] for o in observed.kind("Deployment")}
+    shares = [b for b in route.backends if b.weight or roles.get(b.revision) == "stable"] if route else []
+    if not any(b.weight for b in shares):
+        return None
+    return max(shares, key=lambda b: (roles.get(b.revision) == "stable", b.weight)).revision
 
 
 def _check_pods(observed: Observed, plan: Plan, status: ModelDeploymentStatus) -> None:
@@ -77,7 +80,8 @@ def _check_pods(observed: Observed, plan: Plan, status: ModelDeploymentStatus) -
         assert LABEL.fullmatch(name), name
     old = observed.table().routes.get(observed.subject.name)
     gone = {b.revision for b in old.backends} - {b.revision for b in plan.route.backends} if old and plan.route else ()
-    alive = {o["metadata"]["labels"].get("tidegate.dev/revision") for o in observed.kind("Pod")}
+    running = [o for o in observed.kind("Pod") if o["status"]["phase"] == "Running"]
+    alive = {o["metadata"]["labels"].get("tidegate.dev/revision") for o in running}
     assert not set(gone) & alive, "the routers forget a revision that still has pods"
 
 
@@ -106,11 +110,14 @@ def check_removal(cluster: Cluster, name: str) -> None:
 def check_cluster(cluster: Cluster) -> None:
     """Requests always have somewhere to go while a pod that may serve is ready."""
     for router in cluster.routers:
-        for backend in router.loaded.routes[cluster.subject.name].backends if cluster.subject.name in (
-            router.loaded.routes
-        ) else ():
+        for backend in (
+            router.loaded.routes[cluster.subject.name].backends
+            if cluster.subject.name in (router.loaded.routes)
+            else ()
+        ):
             if backend.weight and router.ready:
-                assert backend.revision in cluster.revisions, f"{backend.revision} serves but is forgotten"
+                remembered = cluster.revisions.keys() | cluster.taken_away
+                assert backend.revision in remembered, f"{backend.revision} serves but is forgotten"
 
 
 def _share(table: Table, model: str, revision: str) -> int:

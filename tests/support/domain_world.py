@@ -11,6 +11,7 @@ from typing import Any
 import domain_promises as promises
 from domain_cluster import Cluster
 from domain_objects import edited, make_spec
+
 from tidegate.api.status import Condition, ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain.compute import compute
@@ -111,7 +112,7 @@ class World:
         return writes
 
     def _prune_workloads(self, plan: Plan) -> None:
-        keep = {w.revision.name for w in plan.workloads}
+        keep = {w.revision.name for w in plan.workloads} | plan.unread
         for name in set(self.cluster.workloads) - keep:
             promises.check_removal(self.cluster, name)
         self.cluster.drop(self.cluster.workloads, keep)

@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto
 
 from model_packager.errors import ExportFailed
-from model_packager.export.graph import tensors
+from model_packager.export.graph import tensors, without_weights_as_inputs
 from model_packager.export.runtime import Session
 from model_packager.export.sources import SourceInfo
 from model_packager.export.tensors import Array, Arrays, numpy_dtype
@@ -36,7 +36,9 @@ class OnnxSource:
         return example
 
     def convert(self, sample: Arrays) -> ModelProto:
-        return self._model
+        copy = ModelProto()
+        copy.CopyFrom(self._model)  # the caller changes names and versions; the reference stays as it was
+        return copy
 
     def answer(self, inputs: Arrays) -> list[Array]:
         if self._session is None:
@@ -50,7 +52,7 @@ class OnnxSource:
 def load_onnx(path: Path) -> OnnxSource:
     """Load an ONNX file with its external data. Raises ExportFailed if it is broken."""
     try:
-        model = onnx.load(path)
+        model = without_weights_as_inputs(onnx.load(path))
         content = hashlib.sha256(path.read_bytes())
         for initializer in model.graph.initializer:  # weights that came from files beside it
             content.update(initializer.raw_data)

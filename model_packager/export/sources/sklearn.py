@@ -12,6 +12,8 @@ import sklearn  # type: ignore[import-untyped]
 from onnx import ModelProto
 from skl2onnx.common.data_types import FloatTensorType  # type: ignore[import-untyped]
 from sklearn.base import is_classifier, is_regressor  # type: ignore[import-untyped]
+from sklearn.exceptions import NotFittedError  # type: ignore[import-untyped]
+from sklearn.utils.validation import check_is_fitted  # type: ignore[import-untyped]
 
 from model_packager.errors import ExportFailed, InvalidUsage
 from model_packager.export.sources import SourceInfo, SourceOptions
@@ -39,19 +41,24 @@ class SklearnSource:
         if len(sample) != 1 or next(iter(sample.values())).ndim != 2:
             raise InvalidUsage("A scikit-learn sample must hold one array of two dimensions: rows and features.")
         ((name, matrix),) = sample.items()
-        # Without this option the probabilities are a sequence of maps, which no server can return as a tensor.
-        options = {id(self._estimator): {"zipmap": False}} if is_classifier(self._estimator) else None
         try:
-            converted: ModelProto = skl2onnx.convert_sklearn(
-                self._estimator,
-                name="model",
-                initial_types=[(name, FloatTensorType([None, matrix.shape[1]]))],
-                target_opset={"": self._opset, "ai.onnx.ml": ML_OPSET},
-                options=options,
-            )
+            try:
+                return self._convert(name, matrix.shape[1], zipmap=is_classifier(self._estimator))
+            except NameError:  # how skl2onnx says that this classifier has no probabilities to put in maps
+                return self._convert(name, matrix.shape[1], zipmap=False)
         except Exception as error:
             first = (str(error).splitlines() or [""])[0][:300]
             raise ExportFailed(f"skl2onnx could not convert the estimator: {type(error).__name__}: {first}") from error
+
+    def _convert(self, name: str, features: int, *, zipmap: bool) -> ModelProto:
+        converted: ModelProto = skl2onnx.convert_sklearn(
+            self._estimator,
+            name="model",
+            initial_types=[(name, FloatTensorType([None, features]))],
+            target_opset={"": self._opset, "ai.onnx.ml": ML_OPSET},
+            # Switched on by default, it makes a sequence of maps of the probabilities, which cannot be served.
+            options={id(self._estimator): {"zipmap": False}} if zipmap else None,
+        )
         return converted
 
     def answer(self, inputs: Arrays) -> list[Array]:
@@ -63,9 +70,7 @@ class SklearnSource:
         if is_regressor(model):
             predicted = np.asarray(model.predict(matrix))
             return [predicted.reshape(len(matrix), -1)]
-        if hasattr(model, "transform"):
-            return [np.asarray(model.transform(matrix))]
-        raise ExportFailed(f"The estimator {type(model).__name__} is no classifier, regressor or transformer.")
+        return [np.asarray(model.transform(matrix))]
 
     def labels(self) -> tuple[str, ...] | None:
         classes = getattr(self._estimator, "classes_", None)
@@ -87,8 +92,15 @@ def load_estimator(path: Path, options: SourceOptions) -> SklearnSource:
         raise
     except Exception as error:
         raise ExportFailed(f"{path} could not be loaded: {type(error).__name__}: {str(error)[:300]}") from error
+    kind = type(estimator).__name__
     if not hasattr(estimator, "fit"):
-        raise InvalidUsage(f"{path} holds a {type(estimator).__name__}, which is no scikit-learn estimator.")
+        raise InvalidUsage(f"{path} holds a {kind}, which is no scikit-learn estimator.")
+    if not (is_classifier(estimator) or is_regressor(estimator) or hasattr(estimator, "transform")):
+        raise InvalidUsage(f"{path} holds a {kind}, which is no classifier, regressor or transformer.")
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError as error:
+        raise InvalidUsage(f"{path} holds a {kind} that is not fitted; call fit before saving it.") from error
     info = SourceInfo(
         framework="sklearn",
         version=sklearn.__version__,

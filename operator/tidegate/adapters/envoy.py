@@ -1,6 +1,7 @@
 """The routers' own view of what they serve, by their read-only port."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,9 @@ from tidegate.domain.routing import RouterReport, Table
 from tidegate.resources.router import VIEWS_PORT
 
 TIMEOUT = urllib3.Timeout(connect=0.5, read=2.0)
+ANSWER_SECONDS = 5.0
+ANSWER_BYTES = 16 * 1024 * 1024
+"""Bounds of one whole answer: a pod that trickles or floods must not hold a thread, or the memory, of all."""
 VERSIONS = "/stats?type=TextReadouts&format=json&filter=version_text"
 ENDPOINTS = "/clusters?format=json"
 PARALLEL = 16
@@ -34,7 +38,7 @@ class EnvoyTelemetry:
         try:
             versions = read_versions(self._get(pod, VERSIONS))
             endpoints = read_endpoints(self._get(pod, ENDPOINTS))
-        except (HTTPError, OSError, ValueError, KeyError):
+        except (HTTPError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return RouterReport(pod=pod.name, reachable=False)
         return RouterReport(
             pod=pod.name,
@@ -45,10 +49,21 @@ class EnvoyTelemetry:
         )
 
     def _get(self, pod: PodView, path: str) -> Any:
-        answer = self._http.request("GET", f"http://{pod.address}:{VIEWS_PORT}{path}")
-        if answer.status != 200:
-            raise HTTPError(f"router {pod.name} answered {answer.status}")
-        return json.loads(answer.data)
+        until = time.monotonic() + ANSWER_SECONDS
+        answer = self._http.request("GET", f"http://{pod.address}:{VIEWS_PORT}{path}", preload_content=False)
+        try:
+            if answer.status != 200:
+                raise HTTPError(f"router {pod.name} answered {answer.status}")
+            body = bytearray()
+            while chunk := answer.read1(65536):
+                body += chunk
+                if len(body) > ANSWER_BYTES or time.monotonic() > until:
+                    raise HTTPError(f"router {pod.name} does not come to an end")
+        except BaseException:
+            answer.close()
+            raise
+        answer.release_conn()
+        return json.loads(body)
 
 
 def read_versions(stats: Mapping[str, Any]) -> dict[str, str]:

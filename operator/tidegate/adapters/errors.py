@@ -22,6 +22,10 @@ class Conflict(ApiError):
     """The object changed, or somebody else owns a field."""
 
 
+class Remains(Conflict):
+    """Objects of a deleted predecessor of the same name are still being removed; they go by themselves."""
+
+
 class Forbidden(ApiError):
     """The operator may not do this; the chart's roles are missing something, or were changed."""
 

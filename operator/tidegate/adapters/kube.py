@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidegate.adapters.api import ApiServer
-from tidegate.adapters.errors import Conflict, Invalid, NotFound, Unavailable
+from tidegate.adapters.errors import Conflict, Invalid, NotFound, Remains, Unavailable
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, ModelDeploymentSpec
 from tidegate.domain.diagnose import log_wanted
 from tidegate.domain.labels import COMPONENT, CONFIG, MANAGER, MODEL
-from tidegate.domain.observed import Observed, Owner, PodView, Raw, Subject
+from tidegate.domain.observed import Observed, Owner, PodView, Raw, Subject, belongs
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.revision import Pins
 from tidegate.ports import Found
@@ -43,6 +43,8 @@ OWN_KINDS = (
     "PodDisruptionBudget",
     "Service",
 )
+NAMED_KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy")
+"""Kinds of which the subject has one under its own name."""
 ROUTER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "PodDisruptionBudget")
 API_VERSIONS = {kind: group.removeprefix("/apis/").removeprefix("/api/") for kind, (group, _) in PATHS.items()}
 
@@ -65,17 +67,31 @@ class KubeCluster:
         meta = raw["metadata"]
         if "deletionTimestamp" in meta:
             return None
+        try:
+            spec = ModelDeploymentSpec.model_validate(raw["spec"])
+        except ValidationError as error:
+            raise Invalid(f"ModelDeployment {namespace}/{name} {_first(error)}") from error
         return Found(
             subject=Subject(name=name, namespace=namespace, uid=meta["uid"], generation=meta["generation"]),
             resource_version=meta["resourceVersion"],
-            spec=ModelDeploymentSpec.model_validate(raw["spec"]),
+            spec=spec,
             status=_status(raw.get("status")),
             raw=raw,
         )
 
     def observe(self, subject: Subject) -> Observed:
-        """A fresh snapshot, without the routers' reports."""
-        own = [o for kind in OWN_KINDS for o in self._list(kind, subject.namespace, f"{MODEL}={subject.name}")]
+        """A fresh snapshot, without the routers' reports.
+
+        Raises Remains while objects of a deleted ModelDeployment of the same name are there.
+        """
+        labelled = [o for kind in OWN_KINDS for o in self._list(kind, subject.namespace, f"{MODEL}={subject.name}")]
+        # Pods belong to their Deployments and Jobs.
+        own = [o for o in labelled if o["kind"] == "Pod" or belongs(o, subject)]
+        named = {o["kind"]: o for o in own if o["metadata"]["name"] == subject.name}
+        unseen = [kind for kind in NAMED_KINDS if kind not in named]
+        foreign = {kind: found for kind in unseen if (found := self._get(kind, subject.namespace, subject.name))}
+        if late := [o for o in (*labelled, *foreign.values()) if _predecessors(o, subject)]:
+            raise Remains(f"{late[0]['kind']} {late[0]['metadata']['name']} of a deleted {subject.name} is still there")
         router = [o for kind in ROUTER_KINDS for o in self._list(kind, subject.namespace, f"{COMPONENT}=router")]
         models = self._list(KIND, subject.namespace, "")
         owners = sorted(
@@ -86,18 +102,22 @@ class KubeCluster:
             pins=self._pins,
             owners=tuple(Owner(name, uid) for name, uid in owners),
             objects=tuple(own),
-            service=self._get("Service", subject.namespace, subject.name),
+            service=named.get("Service") or foreign.pop("Service", None),
+            foreign=tuple(foreign.values()),
             router=tuple(router),
             logs=self._logs(subject, own),
         )
 
-    def apply(self, manifest: dict[str, Any]) -> None:
-        """Server-side apply, as the owner of every field in ``manifest``."""
+    def apply(self, manifest: dict[str, Any], *, force: bool) -> None:
+        """Server-side apply, as the owner of every field in ``manifest``.
+
+        Without ``force`` an object that somebody else made is left as it is (Conflict).
+        """
         meta = manifest["metadata"]
         self._api.request(
             "PATCH",
             self._path(manifest["kind"], meta["namespace"], meta["name"]),
-            query=[("fieldManager", MANAGER), ("force", "true")],
+            query=[("fieldManager", MANAGER), ("force", "true" if force else "false")],
             content_type="application/apply-patch+yaml",
             body=manifest,
         )
@@ -157,7 +177,7 @@ class KubeCluster:
         body = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{subject.name[:50]}.", "namespace": subject.namespace},
+            "metadata": {"generateName": f"{subject.name[:50].rstrip('-')}.", "namespace": subject.namespace},
             "involvedObject": {
                 "apiVersion": API_VERSION,
                 "kind": KIND,
@@ -176,7 +196,7 @@ class KubeCluster:
             "count": 1,
             "source": {"component": MANAGER},
             "reportingComponent": f"{GROUP}/operator",
-            "reportingInstance": self._identity,
+            "reportingInstance": self._identity[:128],
         }
         path = f"/api/v1/namespaces/{subject.namespace}/events"
         self._api.request("POST", path, content_type="application/json", body=body)
@@ -200,7 +220,7 @@ class KubeCluster:
 
     def _get(self, kind: str, namespace: str, name: str) -> Raw | None:
         try:
-            return self._api.request("GET", self._path(kind, namespace, name))
+            return {"kind": kind, **self._api.request("GET", self._path(kind, namespace, name))}
         except NotFound:
             return None
 
@@ -214,6 +234,19 @@ class KubeCluster:
     def _path(kind: str, namespace: str, name: str = "") -> str:
         group, plural = PATHS[kind]
         return f"{group}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
+
+
+def _predecessors(item: Raw, subject: Subject) -> bool:
+    """True for what belonged to another ModelDeployment of the same name, and is about to be removed."""
+    owners = [o for o in item["metadata"].get("ownerReferences", ()) if o.get("controller")]
+    return any((o["kind"], o["name"]) == (KIND, subject.name) and o["uid"] != subject.uid for o in owners)
+
+
+def _first(error: ValidationError) -> str:
+    """The first of what is wrong with a spec that a CustomResourceDefinition of another version let through."""
+    found = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in ("spec", *found["loc"]))
+    return f"cannot be read: {place}: {found['msg']}"
 
 
 def _status(raw: Any) -> ModelDeploymentStatus:

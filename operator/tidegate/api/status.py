@@ -45,7 +45,6 @@ class Reason(StrEnum):
     STARTING = "Starting"
     ROUTING = "Routing"
     HOLDING = "Holding"
-    PROMOTING = "Promoting"
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
     SUPERSEDED = "Superseded"
@@ -54,7 +53,6 @@ class Reason(StrEnum):
     PAUSED = "Paused"
     RESUMED = "Resumed"
     SUSPENDED = "Suspended"
-    RECOVERED = "Recovered"
     NOT_APPLICABLE = "NotApplicable"
     SCALED_TO_ZERO = "ScaledToZero"
     # Named causes

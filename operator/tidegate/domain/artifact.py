@@ -36,6 +36,7 @@ def resolve_key(spec: ModelDeploymentSpec) -> str:
             spec.model.digest,
             credentials.name if credentials else None,
             spec.server.template.spec.service_account_name,
+            [secret.name for secret in spec.server.template.spec.image_pull_secrets or []],
         ]
     )
     return hashlib.sha256(text.encode()).hexdigest()[:6]

@@ -7,15 +7,22 @@ what nobody can observe: the pinned bundle, which revision is stable, and how fa
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus, Reason, RolloutStatus
-from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.api.status import (
+    Artifact,
+    FormerRevision,
+    ModelDeploymentStatus,
+    Reason,
+    RevisionStatus,
+    RolloutStatus,
+)
+from tidegate.api.v1alpha1 import ModelDeploymentSpec, Server
 from tidegate.domain import names
 from tidegate.domain.artifact import Resolution, resolve
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
 from tidegate.domain.plan import Plan, Workload
 from tidegate.domain.report import events, report
-from tidegate.domain.revision import StoredRevision, revision_of
+from tidegate.domain.revision import Revision, StoredRevision, revision_of
 from tidegate.domain.rollout.machine import Canary, advance, begin, finished, hold_left, pods_wanted
 from tidegate.domain.routing import Backend, Route
 from tidegate.domain.situation import Situation
@@ -90,12 +97,17 @@ def compute(
         routers_ready=any(pod.ready for pod in observed.routers()),
     )
     after = report(spec, status, observed, situation, now)
+    unread = _unread(observed, choice, needed)
     plan = Plan(
         resolve=resolution.job,
         revisions=_remembered(
-            spec, observed, [r for r in (choice.stable, choice.canary, target) if r], after.revisions
+            spec,
+            observed,
+            [r for r in (choice.stable, choice.canary, target) if r and r.name not in unread],
+            after.revisions,
         ),
-        workloads=_workloads(spec, observed, choice, needed),
+        workloads=tuple(w for w in _workloads(spec, observed, choice, needed) if w.revision.name not in unread),
+        unread=unread,
         route=route,
         table=table,
         pokes=pokes(observed, table, now),
@@ -109,12 +121,11 @@ def compute(
 
 def _refusal(observed: Observed) -> Cause | None:
     """Why nothing at all can be done."""
-    name = observed.subject.name
-    if observed.name_taken():
+    if usurper := observed.usurper():
         return Cause(
             Reason.NAME_CONFLICT,
-            f"Service {name} exists and belongs to something else. Delete it, or give the ModelDeployment "
-            "another name.",
+            f"{usurper['kind']} {observed.subject.name} exists and belongs to something else. Delete it, or give the "
+            "ModelDeployment another name.",
         )
     if not has_room(observed):
         return Cause(
@@ -172,7 +183,7 @@ def _choose(
 
 
 def _resumed(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> bool:
-    """True at the first look after a pause: the time that somebody held the rollout does not count as standing still."""
+    """True at the first look after a pause: while somebody held the rollout, it did not stand still."""
     return not spec.paused and any(c.type == "Paused" and c.status == "True" for c in status.conditions)
 
 
@@ -187,9 +198,29 @@ def _stable(status: ModelDeploymentStatus, observed: Observed, target: StoredRev
         return target
     if status.stable and status.stable.revision in stored:
         return stored[status.stable.revision]
+    if status.stable and observed.deployment(status.stable.revision):
+        return _stand_in(status.stable, observed)
     name = carrier(observed, stored) if status.stable is None else None
     first = target is not None and status.rollout is not None and status.rollout.revision == target.name == name
     return None if name is None or first else stored[name]
+
+
+def _stand_in(stable: RevisionStatus, observed: Observed) -> StoredRevision:
+    """The stable revision as status tells it, when its ControllerRevision is gone or cannot be read.
+
+    It is good enough to send requests to, not to make pods from: its objects stay as they are.
+    """
+    revision = Revision(
+        digest=stable.digest, uri=stable.uri, model_name="", version=stable.version, server=Server(), pins=observed.pins
+    )
+    return StoredRevision(name=stable.revision, number=1, revision=revision)
+
+
+def _unread(observed: Observed, choice: Choice, needed: list[str]) -> frozenset[str]:
+    """Revisions with requests whose content nobody knows any more. The target is known from spec."""
+    serving = {choice.stable.name} if choice.stable else set()
+    known = set(observed.revisions()) | ({choice.target.name} if choice.target else set())
+    return frozenset((serving | set(needed)) - known)
 
 
 def _named(split: tuple[Backend, ...], observed: Observed, choice: Choice) -> tuple[Backend, ...]:

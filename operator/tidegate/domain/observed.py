@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tidegate.domain.labels import ATTEMPT, KEY, REVISION
+from tidegate.domain.labels import ATTEMPT, KEY, MANAGED, MANAGER, MODEL, REVISION
 from tidegate.domain.revision import Pins, Revision, StoredRevision
 from tidegate.domain.routing import RouterReport, Table
 
@@ -102,7 +102,8 @@ class ResolveView:
 
     @property
     def attempt(self) -> int:
-        return int(self.raw["metadata"].get("labels", {}).get(ATTEMPT, "0"))
+        text = self.raw["metadata"].get("labels", {}).get(ATTEMPT, "0")
+        return int(text) if text.isdecimal() else 0
 
     @property
     def conditions(self) -> Mapping[str, Raw]:
@@ -115,7 +116,7 @@ class ResolveView:
         return parse_time(ended.get("lastTransitionTime")) if ended else None
 
     def result(self) -> Raw | None:
-        """What the Job reported, once a container of it has ended and said anything; an answer counts before failures."""
+        """What the Job reported, once a container of it has ended and said anything. An answer goes before failures."""
         reports = []
         for pod in self.pods:
             for container in pod.containers():
@@ -134,6 +135,18 @@ def read_report(text: str) -> Raw:
     return report if isinstance(report, dict) else {"reason": "FetchFailed", "message": text.strip()[-512:]}
 
 
+def belongs(item: Raw, subject: Subject) -> bool:
+    """True for the subject's own objects, and for those that lost their owner, as after a restore from a backup.
+
+    One label is soon copied by somebody who made the object for something else, so it does not count.
+    """
+    owners = item["metadata"].get("ownerReferences", [])
+    if owners:
+        return any(owner.get("uid") == subject.uid for owner in owners)
+    labels = item["metadata"].get("labels", {})
+    return (labels.get(MODEL), labels.get(MANAGED)) == (subject.name, MANAGER)
+
+
 @dataclass(frozen=True)
 class Observed:
     """One snapshot.
@@ -148,6 +161,7 @@ class Observed:
     owners: tuple[Owner, ...] = ()
     objects: tuple[Raw, ...] = ()
     service: Raw | None = None
+    foreign: tuple[Raw, ...] = ()
     router: tuple[Raw, ...] = ()
     reports: tuple[RouterReport, ...] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
@@ -202,8 +216,11 @@ class Observed:
         return tuple(v for v in views if not v.leaving and not v.ended)
 
     def name_taken(self) -> bool:
-        """True when the Service name belongs to somebody else."""
-        if self.service is None:
-            return False
-        owners = self.service["metadata"].get("ownerReferences", [])
-        return all(owner.get("uid") != self.subject.uid for owner in owners)
+        """True when a name that the subject needs belongs to somebody else."""
+        return self.usurper() is not None
+
+    def usurper(self) -> Raw | None:
+        """The first object of somebody else that holds a name that the subject needs."""
+        if self.service and not belongs(self.service, self.subject):
+            return self.service
+        return next(iter(self.foreign), None)

@@ -55,13 +55,15 @@ class Event:
 class Plan:
     """Everything that should exist, and when to look again.
 
-    A plan without a ``table`` touches nothing that exists. ``again`` is None when nothing but an event can change the
-    answer.
+    A plan without a ``table`` touches nothing that exists. ``unread`` names revisions that still get requests but whose
+    ControllerRevision is gone or cannot be read: their objects stay as they are. ``again`` is None when nothing but an
+    event can change the answer.
     """
 
     resolve: Resolve | None = None
     revisions: tuple[StoredRevision, ...] = ()
     workloads: tuple[Workload, ...] = ()
+    unread: frozenset[str] = frozenset()
     route: Route | None = None
     table: Table | None = None
     pokes: tuple[Poke, ...] = ()

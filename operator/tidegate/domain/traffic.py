@@ -133,7 +133,7 @@ def table_with(observed: Observed, route: Route | None) -> Table:
 
 
 def has_room(observed: Observed) -> bool:
-    """False when the namespace's router has as many models as one ConfigMap can hold. Those that are gone leave room."""
+    """False when the namespace's router has as many models as one ConfigMap can hold; those that are gone count not."""
     routes = table_with(observed, None).routes
     return observed.subject.name in routes or len(routes) < MODELS_PER_ROUTER
 
@@ -151,7 +151,7 @@ def pokes(observed: Observed, table: Table, now: datetime) -> tuple[Poke, ...]:
     due = []
     for pod in observed.routers():
         told, _, at = pod.annotations.get(CONFIG, "").partition("@")
-        waited = now.timestamp() - float(at or 0)
+        waited = now.timestamp() - (int(at) if at.isdecimal() else 0)
         if told != version or (pod.name in late and waited >= POKE_AGAIN.total_seconds()):
             due.append(Poke(pod=pod.name, mark=f"{version}@{now.timestamp():.0f}"))
     return tuple(due)

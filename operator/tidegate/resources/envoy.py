@@ -7,6 +7,7 @@ inside a listener left them on the old split for seconds. Any change here must r
 import json
 from typing import Any
 
+from tidegate.domain.names import ROUTER
 from tidegate.domain.routing import (
     Backend,
     Route,
@@ -22,6 +23,8 @@ from tidegate.resources.triton import GRPC, HTTP
 Json = dict[str, Any]
 FOLDER = "/etc/tidegate"
 READY_PORT = 9903
+VIEWS, READY = f"{ROUTER}-views", f"{ROUTER}-ready"
+"""The router's own listeners. No model may have a name that begins like this, or one would shut out the other."""
 TYPE = "type.googleapis.com/envoy."
 HTTP_PATHS = (
     r"/v2(/health/(live|ready))?",
@@ -44,10 +47,14 @@ def rds_file(model: str) -> str:
 
 
 def _source(path: str) -> Json:
-    """A file that is replaced by the renaming of its folder's link, as the kubelet does it."""
+    """A file that is replaced by the renaming of its folder's link, as the kubelet does it.
+
+    The file is named behind that link: its own link in the folder comes a moment later, and a listener whose route's
+    file is not there yet would be refused, and not looked at again before the next change.
+    """
     return {
         "resource_api_version": "V3",
-        "path_config_source": {"path": f"{FOLDER}/{path}", "watched_directory": {"path": FOLDER}},
+        "path_config_source": {"path": f"{FOLDER}/..data/{path}", "watched_directory": {"path": FOLDER}},
     }
 
 
@@ -82,9 +89,9 @@ def bootstrap() -> Json:
             ],
             "listeners": [
                 {
-                    "name": "views",
+                    "name": VIEWS,
                     "address": _address("0.0.0.0", 9902),
-                    "filter_chains": [{"filters": [_manager("views", {"route_config": _config("views", routes)})]}],
+                    "filter_chains": [{"filters": [_manager(VIEWS, {"route_config": _config(VIEWS, routes)})]}],
                 }
             ],
         },
@@ -159,9 +166,9 @@ def listeners(table: Table) -> Json:
     answer = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
     ready = {
         "@type": TYPE + "config.listener.v3.Listener",
-        "name": "ready",
+        "name": READY,
         "address": _address("0.0.0.0", READY_PORT),
-        "filter_chains": [{"filters": [_manager("ready", {"route_config": _config("ready", answer)})]}],
+        "filter_chains": [{"filters": [_manager(READY, {"route_config": _config(READY, answer)})]}],
     }
     return {
         "version_info": listeners_version(table),
@@ -319,10 +326,7 @@ def _share(backend: Backend, *, grpc: bool) -> Json:
 
 def files(table: Table, namespace: str, cluster_domain: str) -> dict[str, str]:
     """Every file of a router, by name. Never empty: an empty listener file would close every port."""
-    found = {
-        "lds.json": json.dumps(listeners(table), sort_keys=True),
-        "cds.json": json.dumps(clusters(table, namespace, cluster_domain), sort_keys=True),
-    }
-    for name, entry in table.routes.items():
-        found[rds_file(name)] = json.dumps(route(entry), sort_keys=True)
-    return found
+    found = {"lds.json": listeners(table), "cds.json": clusters(table, namespace, cluster_domain)}
+    found |= {rds_file(name): route(entry) for name, entry in table.routes.items()}
+    # Without spaces: a full router has to fit into the one MiB of a ConfigMap.
+    return {name: json.dumps(content, sort_keys=True, separators=(",", ":")) for name, content in found.items()}

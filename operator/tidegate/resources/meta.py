@@ -3,12 +3,11 @@
 from typing import Any
 
 from tidegate.api.v1alpha1 import API_VERSION, KIND
-from tidegate.domain.labels import COMPONENT, MODEL, REVISION
+from tidegate.domain.labels import COMPONENT, MANAGED, MANAGER, MODEL, REVISION
 from tidegate.domain.observed import Owner, Subject
 
 Manifest = dict[str, Any]
 NAME_LABEL = "app.kubernetes.io/name"
-MANAGED_LABEL = "app.kubernetes.io/managed-by"
 
 
 def owner_reference(name: str, uid: str, *, controller: bool) -> Manifest:
@@ -19,7 +18,7 @@ def owner_reference(name: str, uid: str, *, controller: bool) -> Manifest:
 
 def labels(subject: Subject, component: str, revision: str | None = None) -> dict[str, str]:
     """Labels of an object that belongs to one ModelDeployment."""
-    found = {MODEL: subject.name, COMPONENT: component, MANAGED_LABEL: "tidegate", NAME_LABEL: "tidegate-model"}
+    found = {MODEL: subject.name, COMPONENT: component, MANAGED: MANAGER, NAME_LABEL: "tidegate-model"}
     return found | ({REVISION: revision} if revision else {})
 
 
@@ -38,7 +37,7 @@ def shared_metadata(namespace: str, name: str, owners: tuple[Owner, ...]) -> Man
     return {
         "name": name,
         "namespace": namespace,
-        "labels": {COMPONENT: "router", MANAGED_LABEL: "tidegate", NAME_LABEL: "tidegate-router"},
+        "labels": {COMPONENT: "router", MANAGED: MANAGER, NAME_LABEL: "tidegate-router"},
         "ownerReferences": [owner_reference(o.name, o.uid, controller=False) for o in owners],
     }
 

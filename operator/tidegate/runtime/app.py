@@ -55,22 +55,27 @@ def identity() -> str:
 
 async def run(options: Options) -> int:
     """Run until told to stop (0) or until the lease or the watches are lost (1)."""
-    api = ApiServer(connect(connections=options.workers + 4))
+    client = connect(connections=options.workers + 4)
+    elector = Elector(LeaseLock(ApiServer(client), options.lease_namespace, options.lease_name), identity())
+    api = ApiServer(client, may_write=lambda: not elector.lost.is_set())
     pins = Pins(packager_image=options.settings.packager_image, drain_seconds=options.settings.drain_seconds)
     cluster = KubeCluster(api, pins, identity())
     reconciler = Reconciler(cluster, EnvoyTelemetry(), SystemClock(), options.settings)
-    elector = Elector(LeaseLock(api, options.lease_namespace, options.lease_name), identity())
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     heartbeat = Heartbeat()
+    try:
+        health = await serve(options.metrics_port, heartbeat, lambda: True) if options.metrics_port else None
+    except OSError as error:
+        log.error("port %d for metrics and health cannot be opened: %s", options.metrics_port, error)
+        return 1
     beating = asyncio.create_task(heartbeat.run())
-    health = await serve(options.metrics_port, heartbeat, lambda: True) if options.metrics_port else None
     try:
         leading = asyncio.create_task(asyncio.to_thread(elector.acquire))
         await asyncio.wait({leading, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        if stopping.is_set():
+        if stopping.is_set() or not leading.result():
             return 0
         LEADER.set(1)
         return await _lead(options, reconciler, elector, stopping)
@@ -91,15 +96,15 @@ async def _lead(options: Options, reconciler: Reconciler, elector: Elector, stop
         tasks = {
             asyncio.create_task(queue.run(), name="queue"),
             asyncio.create_task(_watch(options, queue, stop_watching), name="watches"),
-            asyncio.create_task(asyncio.to_thread(elector.lost.wait), name="lease"),
+            asyncio.create_task(asyncio.to_thread(elector.ended.wait), name="lease"),
             asyncio.create_task(stopping.wait(), name="stop"),
         }
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = {task.get_name() for task in done}
         for task in done:
-            if task.exception():
-                log.error("the %s ended: %s", task.get_name(), task.exception())
-        elector.lost.set()
+            if task.get_name() != "stop":
+                log.error("the %s ended: %s", task.get_name(), task.exception() or "nothing else is known")
+        elector.ended.set()
         stop_watching.set()
         for task in tasks:
             if task.get_name() != "watches":

@@ -9,7 +9,7 @@ from typing import Any
 import kopf
 
 from tidegate.api.v1alpha1 import GROUP, PLURAL, VERSION
-from tidegate.domain.labels import COMPONENT, MANAGER, MODEL
+from tidegate.domain.labels import COMPONENT, MANAGED, MANAGER, MODEL
 from tidegate.runtime.queue import WorkQueue
 
 CHILDREN = (
@@ -18,7 +18,6 @@ CHILDREN = (
     ("", "v1", "services"),
     ("", "v1", "pods"),
 )
-MANAGED = "app.kubernetes.io/managed-by"
 
 
 def registry(queue: WorkQueue) -> kopf.OperatorRegistry:

@@ -47,14 +47,24 @@ def may_take(lease: dict[str, Any] | None, seen: Sighting | None, identity: str,
 
 
 class Elector:
-    """Takes the lease, renews it in a thread, and says when it is lost."""
+    """Takes the lease, renews it in a thread, and says when it is lost.
 
-    def __init__(self, lock: Lock, identity: str) -> None:
+    ``lost`` is set no later than ``renew_within`` seconds after the last renewal was asked for, however long the lock
+    takes to answer: that is before anybody else may take the lease. ``ended`` is set then too, and on release.
+    """
+
+    def __init__(self, lock: Lock, identity: str, *, renew_within: float = RENEW_WITHIN, retry: float = RETRY) -> None:
         self._lock = lock
         self._identity = identity
+        self._renew_within = renew_within
+        self._retry = retry
         self._seen: Sighting | None = None
+        self._renewed = 0.0
+        self._refused = False
+        self._turn = threading.Lock()
         self._stop = threading.Event()
         self.lost = threading.Event()
+        self.ended = threading.Event()
 
     def acquire(self) -> bool:
         """Wait until this process leads; False when it was told to stop first."""
@@ -62,42 +72,63 @@ class Elector:
         while not self._stop.is_set():
             if self._try():
                 log.info("leading as %s", self._identity)
-                threading.Thread(target=self._renew, name="lease", daemon=True).start()
+                for work in (self._renew, self._watch):
+                    threading.Thread(target=work, name="lease", daemon=True).start()
                 return True
-            self._stop.wait(RETRY)
+            self._stop.wait(self._retry)
         return False
 
     def release(self) -> None:
         """Stop renewing, and give the lease back so that the next one need not wait for it to run out."""
         self._stop.set()
-        try:
-            lease = self._lock.read()
-            if lease and lease.get("spec", {}).get("holderIdentity") == self._identity:
-                self._lock.write(lease, None, DURATION)
-        except ApiError as error:
-            log.warning("the lease could not be given back and runs out by itself: %s", error)
+        self.ended.set()
+        # A try that is under way would take back what is given up here.
+        with self._turn:
+            try:
+                lease = self._lock.read()
+                if lease and lease.get("spec", {}).get("holderIdentity") == self._identity:
+                    self._lock.write(lease, None, DURATION)
+            except ApiError as error:
+                log.warning("the lease could not be given back and runs out by itself: %s", error)
 
     def _try(self) -> bool:
-        try:
-            lease = self._lock.read()
-            spec = (lease or {}).get("spec", {})
-            mark = (spec.get("holderIdentity", ""), spec.get("renewTime", ""))
-            if self._seen is None or self._seen.mark != mark:
-                self._seen = Sighting(mark, time.monotonic())
-            if not may_take(lease, self._seen, self._identity, time.monotonic()):
+        with self._turn:
+            if self._stop.is_set():
                 return False
-            self._lock.write(lease, self._identity, DURATION)
-        except ApiError as error:
-            log.info("the lease could not be taken: %s", error)
-            return False
-        return True
+            asked = time.monotonic()
+            self._refused = False
+            try:
+                lease = self._lock.read()
+                self._look(lease)
+                if not may_take(lease, self._seen, self._identity, time.monotonic()):
+                    self._refused = True
+                    return False
+                self._lock.write(lease, self._identity, DURATION)
+            except ApiError as error:
+                log.info("the lease could not be taken: %s", error)
+                return False
+            # Counted from the question: others may have seen the renewal long before its answer came back.
+            self._renewed = asked
+            return True
+
+    def _look(self, lease: dict[str, Any] | None) -> None:
+        spec = (lease or {}).get("spec", {})
+        mark = (spec.get("holderIdentity", ""), spec.get("renewTime", ""))
+        if self._seen is None or self._seen.mark != mark:
+            self._seen = Sighting(mark, time.monotonic())
 
     def _renew(self) -> None:
-        renewed = time.monotonic()
-        while not self._stop.wait(RETRY):
-            if self._try():
-                renewed = time.monotonic()
-            elif time.monotonic() - renewed >= RENEW_WITHIN:
-                log.error("the lease was lost: it could not be renewed for %.0f s", RENEW_WITHIN)
-                self.lost.set()
+        while not self._stop.wait(self._retry) and not self.lost.is_set():
+            if not self._try() and self._refused:
+                self._lose("another process has it")
+
+    def _watch(self) -> None:
+        while (left := self._renewed + self._renew_within - time.monotonic()) > 0:
+            if self._stop.wait(left):
                 return
+        self._lose(f"it could not be renewed for {self._renew_within:.0f} s")
+
+    def _lose(self, reason: str) -> None:
+        log.error("the lease was lost: %s", reason)
+        self.lost.set()
+        self.ended.set()

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 Key = tuple[str, str]
 FIRST_RETRY = 0.2
 LONGEST_RETRY = 60.0
+PATIENCE = 4
+"""Conflicts in a row that are everyday business; more of them are told."""
 
 
 class WorkQueue:
@@ -97,7 +99,7 @@ class WorkQueue:
         self._failures[key] = count + 1
         delay = min(FIRST_RETRY * 2.0 ** min(count, 20), LONGEST_RETRY)
         name = "/".join(key)
-        if isinstance(error, Conflict):
+        if isinstance(error, Conflict) and count < PATIENCE:
             log.debug("%s changed meanwhile, looked at again in %.1f s: %s", name, delay, error)
         elif isinstance(error, ApiError):
             log.warning("%s is tried again in %.1f s: %s", name, delay, error)

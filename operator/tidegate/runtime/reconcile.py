@@ -10,6 +10,7 @@ from typing import Any
 
 from tidegate.adapters.drift import holds
 from tidegate.domain.compute import compute
+from tidegate.domain.labels import REVISION
 from tidegate.domain.observed import Observed, Raw
 from tidegate.domain.plan import Plan
 from tidegate.ports import Clock, Cluster, Telemetry
@@ -21,6 +22,9 @@ IDLE = timedelta(minutes=10)
 """How soon to look at an object again when nothing asked for it: a net below the watches."""
 PRUNED = frozenset({"ControllerRevision", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service"})
 """Kinds of which the operator removes what the plan does not name. Pods belong to their Deployments and Jobs."""
+
+WRITTEN_ONCE = frozenset({"ControllerRevision", "Job"})
+"""Kinds that the API server lets nobody change. What another pull secret or an upgrade asks for, the next try brings."""
 
 
 class Reconciler:
@@ -65,16 +69,22 @@ class Reconciler:
         for poke in plan.pokes:
             self._cluster.poke(observed.subject.namespace, poke)
         if plan.table is not None:
-            self._prune(existing, {key(o) for o in wanted})
+            self._prune(existing, {key(o) for o in wanted}, plan.unread)
 
     def _ensure(self, manifest: dict[str, Any], existing: Raw | None) -> None:
+        """Only what is known to be ours is overwritten: an unseen object of the same name is somebody else's."""
+        if existing is not None and manifest["kind"] in WRITTEN_ONCE:
+            return
         if existing is None or not holds(manifest, existing):
-            self._cluster.apply(manifest)
+            self._cluster.apply(manifest, force=existing is not None)
 
-    def _prune(self, existing: dict[tuple[str, str], Raw], wanted: set[tuple[str, str]]) -> None:
+    def _prune(
+        self, existing: dict[tuple[str, str], Raw], wanted: set[tuple[str, str]], unread: frozenset[str]
+    ) -> None:
         for identity, item in existing.items():
-            leaving = "deletionTimestamp" in item["metadata"]
-            if identity not in wanted and identity[0] in PRUNED and not leaving:
+            meta = item["metadata"]
+            kept = "deletionTimestamp" in meta or meta.get("labels", {}).get(REVISION) in unread
+            if identity not in wanted and identity[0] in PRUNED and not kept:
                 self._cluster.delete(item)
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-
 from domain_objects import container, digest, job, make_spec, pod, uri, wire_time
 from domain_world import BEGIN, World, serving
+
 from tidegate.domain.artifact import resolve, resolve_key, retry_delay
 from tidegate.domain.compute import compute
 from tidegate.domain.observed import TABLE_KEY, Observed, Owner
@@ -284,7 +284,12 @@ def _job_pod(name: str, **state: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("kind", ["Failed", "Complete"])
 def test_a_job_that_ended_without_a_word_is_tried_again(kind: str) -> None:
-    ended = {"type": kind, "status": "True", "lastTransitionTime": wire_time(BEGIN), "message": "Job was active too long"}
+    ended = {
+        "type": kind,
+        "status": "True",
+        "lastTransitionTime": wire_time(BEGIN),
+        "message": "Job was active too long",
+    }
     observed = _with_job([ended])
     waiting = resolve(make_spec(), None, observed, BEGIN + timedelta(seconds=5))
     assert waiting.job is not None
@@ -360,9 +365,7 @@ def test_an_own_service_is_no_conflict() -> None:
 
 
 def _neighbours(count: int) -> Table:
-    routes = {
-        f"m{i}": Route(model=f"m{i}", port=FIRST_PORT + i, timeout_seconds=30) for i in range(count)
-    }
+    routes = {f"m{i}": Route(model=f"m{i}", port=FIRST_PORT + i, timeout_seconds=30) for i in range(count)}
     return Table(routes=routes)
 
 
@@ -418,3 +421,29 @@ def test_the_routes_name_the_digest_of_each_revision() -> None:
     world.until(lambda w: w.weight(2) == 5)
     assert world.cluster.table is not None
     assert {b.digest for b in world.cluster.table.routes["digits"].backends} == {digest(1), digest(2)}
+
+
+def test_a_stable_revision_whose_memory_was_deleted_serves_until_the_next_one_does() -> None:
+    world = serving(1)
+    old = world.name_of(1)
+    world.edit(server={"image": "tidegate/triton-cpu:broken"})
+    world.cluster.revisions.pop(old)
+    world.cluster.taken_away.add(old)
+    world.run(2)
+    assert world.cluster.workloads[old], "the pods that served were taken away"
+    assert world.cluster.table
+    assert world.cluster.table.routes["digits"].weight(old) == 100
+    world.settle()
+    assert world.ready
+    assert old not in world.cluster.workloads
+
+
+def test_the_memory_of_the_wanted_revision_is_written_anew() -> None:
+    world = serving(1)
+    name = world.name_of(1)
+    pods = world.pods_of(1)
+    world.cluster.revisions.pop(name)
+    world.look()
+    world.settle()
+    assert name in world.cluster.revisions
+    assert world.pods_of(1) == pods

@@ -1,9 +1,9 @@
 """What users get from an edit, told as stories over the simulated cluster."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
-
 from domain_objects import STEPS, uri
 from domain_world import World, serving
 
@@ -42,7 +42,7 @@ def test_an_edit_moves_traffic_step_by_step_and_promotes() -> None:
             times.append(world.cluster.now - since)
         assert world.cluster.now - since < timedelta(minutes=2)
     assert shares == [0, 5, 25, 50, 100]
-    holds = [b - a for a, b in zip(times, times[1:], strict=False)]
+    holds = [b - a for a, b in pairwise(times)]
     assert all(hold >= timedelta(seconds=10) for hold in holds), holds
     world.settle()
     assert world.split() == {"2": 100}
@@ -357,3 +357,16 @@ def test_a_first_revision_that_serves_unseen_keeps_serving_when_the_next_one_com
         router.reachable = True
     world.settle()
     assert world.split() == {"2": 100}
+
+
+def test_an_evicted_pod_of_the_old_revision_holds_nothing_up() -> None:
+    world = serving()
+    world.move_to(2)
+    world.until(lambda w: w.weight(2) == 50)
+    old = world.name_of(1)
+    world.cluster.evicted.append(old)
+    world.cluster.evicted.append(world.name_of(2))
+    world.settle()
+    assert world.ready
+    assert world.split() == {"2": 100}
+    assert [b.revision for b in world.cluster.table.routes["digits"].backends] == [world.name_of(2)]  # type: ignore[union-attr]

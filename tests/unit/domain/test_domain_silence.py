@@ -1,12 +1,12 @@
 """Nothing changes per tick: a settled model costs no write, and every condition moves only when it flips."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
-
 from domain_world import World, serving
+
 from tidegate.domain.compute import compute
-from tidegate.domain.labels import CONFIG
 
 
 def _suspended() -> World:
@@ -92,14 +92,14 @@ def test_a_router_that_was_told_in_vain_is_told_again_after_a_while() -> None:
     versions = [mark.partition("@") for mark in told]
     assert len({at for _, _, at in versions}) >= 4
     times = sorted(float(at) for version, _, at in versions if version == world.plan_version())
-    assert all(b - a >= 5 for a, b in zip(times, times[1:], strict=False)), times
+    assert all(b - a >= 5 for a, b in pairwise(times)), times
 
 
 def test_a_new_router_is_told_once() -> None:
     world = serving()
     world.cluster.restart_router(0)
     world.settle()
-    assert all(CONFIG and router.told for router in world.cluster.routers)
+    assert all(router.told for router in world.cluster.routers)
     assert world.ready
 
 
@@ -127,3 +127,19 @@ def test_no_ready_router_means_not_available() -> None:
     world.settle()
     assert world.ready
     assert world.condition("Available").status == "True"
+
+
+def test_a_router_that_missed_only_a_cluster_is_told_again() -> None:
+    world = serving()
+    world.move_to(2)
+    world.until(lambda w: w.ready)
+    world.cluster.routers[0].deaf = True
+    world.until(lambda w: w.pods_of(1) == 0)
+    world.run(3)
+    told = world.cluster.routers[0].told
+    world.run(12)
+    assert world.cluster.routers[0].told != told
+    assert world.ready
+    world.cluster.routers[0].deaf = False
+    world.settle()
+    assert world.ready

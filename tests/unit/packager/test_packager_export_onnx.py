@@ -233,6 +233,12 @@ FAILED: dict[str, tuple[ModelProto, dict[str, Any], type[PackagerError], str]] =
     "an output that is no tensor": (_sequence(), {}, ExportFailed, "only tensors can be served"),
     "bfloat16 inputs": (_relu(kind=TensorProto.BFLOAT16), {}, ExportFailed, "type BFLOAT16"),
     "an opset of the future": (_relu(opsets={"": 99}), {}, ExportFailed, "opset 99"),
+    "a name with a line break": (
+        _model([helper.make_node("Relu", ["x\ny"], ["y"])], {"x\ny": ["n", 2]}, {"y": ["n", 2]}),
+        {},
+        ExportFailed,
+        r"does not fit into a manifest: name is 'x\\ny'",
+    ),
     "renaming what is not there": (_relu(), {"rename": {"z": "a"}}, InvalidUsage, "no input or output 'z'"),
     "renaming to a taken name": (_relu(), {"rename": {"x": "y"}}, InvalidUsage, "the same name"),
     "labels that fit no output": (_relu(), {"labels": ("a", "b", "c")}, InvalidUsage, "There are 3 labels"),

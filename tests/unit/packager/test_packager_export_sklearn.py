@@ -33,10 +33,11 @@ NUMBERS = (X[:, 0] > 0).astype(np.int64) + (X[:, 1] > 0)
 WORDS = np.asarray(["cat", "dog", "eel"])[NUMBERS]
 
 
+TREES = SourceOptions(opset=18, trust=("sklearn.tree._tree.Tree",))
+
+
 def _export(path: Path, out: Path, **options: Any) -> Manifest:
-    request = ExportRequest(
-        source=str(path), name="m", version="1", out=out, source_options=SourceOptions(opset=18), max_batch_size=8
-    )
+    request = ExportRequest(source=str(path), name="m", version="1", out=out, source_options=TREES, max_batch_size=8)
     return export(replace(request, **options), lambda line: None)
 
 
@@ -148,7 +149,7 @@ def test_unknown_types_in_skops_are_named_and_not_loaded(tmp_path: Path) -> None
         (b"not a zip", ExportFailed, "could not be loaded"),
         ({"a": 1}, InvalidUsage, "holds a dict"),
         (DBSCAN().fit(X), InvalidUsage, "no classifier, regressor or transformer"),
-        (LogisticRegression(), ExportFailed, "is not fitted"),
+        (LogisticRegression(), InvalidUsage, "is not fitted"),
     ],
     ids=["garbage", "no estimator", "no way to predict", "not fitted"],
 )

@@ -180,7 +180,7 @@ def test_a_factory_gets_a_free_batch_even_from_a_sample_of_one(
 @pytest.mark.parametrize(
     ("function", "error", "words"),
     [
-        ("number", InvalidUsage, r"returned a int; return \(nn.Module, samples\)"),
+        ("number", InvalidUsage, r"returned a int; it must return \(nn.Module"),
         ("broken", ExportFailed, "RuntimeError: no weights here"),
         ("missing", ExportFailed, "could not be called: AttributeError"),
     ],

@@ -192,4 +192,4 @@ def test_too_many_files_are_refused(raw: bytes) -> None:
 
 def test_a_manifest_cannot_be_changed_after_it_was_verified(raw: bytes) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        parse_manifest(raw).name = "other"  # type: ignore[misc]
+        parse_manifest(raw).name = "other"

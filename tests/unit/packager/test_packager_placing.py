@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model_packager import placing, transfer
-from model_packager.errors import FetchFailed, InvalidUsage
+from model_packager.errors import BundleInvalid, FetchFailed, InvalidUsage
 from model_packager.folder import read_manifest, verify_folder
 from model_packager.manifest import Manifest, parse_root
 from model_packager.placing import STAGING_NAME, pull
@@ -106,7 +107,7 @@ def _kill_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", dying)
-    monkeypatch.setattr(placing.shutil, "rmtree", lambda *args, **options: None)
+    monkeypatch.setattr(shutil, "rmtree", lambda *args, **options: None)
 
 
 @pytest.mark.parametrize("call", range(4))
@@ -146,10 +147,21 @@ def test_a_pull_that_finds_the_work_done_by_another_accepts_it(
     assert verify_folder(tmp_path / "to") == manifest
 
 
+@pytest.mark.parametrize("keep", [0, 1], ids=["nothing", "one byte"])
+def test_a_store_that_gives_too_little_is_noticed_whatever_it_claims(
+    manifest: Manifest, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    read = store.read_blob
+    monkeypatch.setattr(store, "read_blob", lambda digest, start, end: read(digest, start, end)[:keep])
+    with pytest.raises(BundleInvalid, match="its sha256 differs"):
+        pull(manifest, store, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+
+
 def test_a_disk_that_is_too_small_is_named_before_the_download(
     manifest: Manifest, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placing.shutil, "disk_usage", lambda path: _Usage())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: _Usage())
     with pytest.raises(FetchFailed, match="10 are free"):
         pull(manifest, store, tmp_path / "to")
     assert not (tmp_path / "to").exists()

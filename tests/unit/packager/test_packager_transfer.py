@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import obstore
 import pytest
+from obstore.exceptions import GenericError
 
 from model_packager import transfer
 from model_packager.errors import (
@@ -20,7 +22,7 @@ from model_packager.errors import (
 )
 from model_packager.folder import describe, read_manifest
 from model_packager.manifest import File, StoreRoot, parse_reference, parse_root
-from model_packager.stores import CHUNK_BYTES, Store, objects, open_store
+from model_packager.stores import CHUNK_BYTES, Store, backends, open_store
 
 
 @pytest.fixture
@@ -123,7 +125,12 @@ def test_files_arrive_in_order_and_in_bounded_chunks(store: Store, tmp_path: Pat
 
 def test_no_more_than_the_window_is_read_ahead(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(store, "read_blob", lambda digest, start, end: asked.append(digest) or b"x")
+
+    def read(digest: str, start: int, end: int) -> bytes:
+        asked.append(digest)
+        return b"x"
+
+    monkeypatch.setattr(store, "read_blob", read)
     files = tuple(File(path=f"f{i:03}", size=1, sha256=f"{i:064x}") for i in range(100))
     stream = transfer.read_files(files, store)
     next(stream)
@@ -186,10 +193,34 @@ def test_a_folder_that_does_not_exist_has_no_models(tmp_path: Path) -> None:
         open_store(parse_root(f"file://{tmp_path}/nowhere"))
 
 
+@pytest.mark.parametrize("error", [PermissionError("no"), TimeoutError("late"), GenericError("odd\n\nDebug source: x")])
+def test_every_error_of_the_store_client_has_a_name(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise error
+
+    for name in ("get", "head", "get_range", "put", "list"):
+        monkeypatch.setattr(obstore, name, broken)
+    digest = "sha256:" + "0" * 64
+    calls: list[Callable[[], object]] = [
+        lambda: store.blob_size(digest),
+        lambda: store.read_blob(digest, 0, 1),
+        lambda: store.put_blob(digest, b""),
+        lambda: store.read_pointer("a", "1"),
+        lambda: store.create_pointer("a", "1", digest),
+        lambda: store.list_versions("a"),
+    ]
+    for call in calls:
+        with pytest.raises(FetchFailed) as named:
+            call()
+        assert "Debug" not in str(named.value)
+
+
 def test_plain_http_is_used_only_for_an_endpoint_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     options: list[dict[str, object]] = []
-    monkeypatch.setattr(objects, "S3Store", lambda bucket, **kwargs: options.append(kwargs["client_options"]))
+    monkeypatch.setattr(backends, "S3Store", lambda bucket, **kwargs: options.append(kwargs["client_options"]))
     for endpoint in ("http://127.0.0.1:9000", "https://s3.example.com", ""):
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        objects.open_s3(parse_root("s3://models"))
+        backends.open_s3(parse_root("s3://models"))
     assert [option["allow_http"] for option in options] == [True, False, False]

@@ -1,0 +1,86 @@
+"""How obstore is opened, waited for, and how its failures are named."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import LocalStore, S3Store
+
+from model_packager.errors import ArtifactNotFound, FetchFailed
+from model_packager.uri import StoreRoot
+
+T = TypeVar("T")
+Backend = LocalStore | S3Store
+STORE_ERRORS = (BaseError, OSError)  # some errors of obstore are those of the standard library
+
+CONNECT_TIMEOUT = timedelta(seconds=5)
+REQUEST_TIMEOUT = timedelta(seconds=60)
+RETRIES = 4
+RETRY_TIMEOUT = timedelta(seconds=60)
+
+
+def open_file(root: StoreRoot, *, create: bool = False) -> LocalStore:
+    """A folder as a store. Raises ArtifactNotFound if it does not exist and ``create`` is false."""
+    folder = Path("/") / root.path
+    if not create and not folder.is_dir():
+        raise ArtifactNotFound(f"The folder {folder} does not exist, so {root} has no models.")
+    try:
+        return LocalStore(folder, mkdir=create)
+    except STORE_ERRORS as error:
+        raise failed(error, root) from error
+
+
+def open_s3(root: StoreRoot) -> S3Store:
+    """A bucket as a store, with credentials, region and endpoint from the AWS_* variables of the environment.
+
+    Plain HTTP is used only if the endpoint that was given says ``http://``; addressing is by path, not by host.
+    """
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    try:
+        return S3Store(
+            root.authority,
+            prefix=root.path or None,
+            client_options={
+                "allow_http": endpoint.startswith("http://"),
+                "connect_timeout": CONNECT_TIMEOUT,
+                "timeout": REQUEST_TIMEOUT,
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
+        )
+    except STORE_ERRORS as error:
+        raise failed(error, root) from error
+
+
+def interruptible(call: Callable[[], T]) -> T:
+    """Run a blocking call so that signals are handled at once.
+
+    Python handles signals in the main thread, between two steps of its own; a request that waits for a network inside
+    the store client is one long step. So the main thread lets another one wait.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future.result()
+
+
+def failed(error: Exception, root: StoreRoot) -> FetchFailed:
+    """The named failure for an error of obstore, without the debug output that it appends."""
+    detail = str(error).split("\n\nDebug source", 1)[0].replace("\n", " ")[:400]
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
+        return FetchFailed(f"The store {root} refused access; check the credentials and their permissions ({detail}).")
+    return FetchFailed(f"The store {root} could not be used; check its address and that it is up ({detail}).")

@@ -1,0 +1,172 @@
+"""What a node does, played against a real API server: the kubelet, the packager's Jobs, and the routers.
+
+The controller manager is real: it makes the pods, and nothing but this runs them. A pod that is bound to no node is
+gone as soon as it is deleted.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain_objects import digest, uri
+
+from tidegate.adapters.api import ApiServer
+from tidegate.adapters.errors import NotFound
+from tidegate.domain.labels import COMPONENT, CONFIG, REVISION
+from tidegate.domain.names import ROUTER
+from tidegate.domain.observed import PodView
+from tidegate.domain.routing import RouterReport, Table
+
+Raw = dict[str, Any]
+READY: Raw = {
+    "phase": "Running",
+    "conditions": [{"type": "Ready", "status": "True"}],
+    "containerStatuses": [{"name": "triton", "ready": True, "state": {"running": {}}}],
+}
+STORE = {uri(v): {"digest": digest(v), "name": "digits", "version": str(v), "sizeBytes": 4096} for v in range(1, 8)}
+
+
+def waiting(reason: str, message: str) -> Raw:
+    """Status of a pod whose server's container does not start."""
+    state = {"waiting": {"reason": reason, "message": message}}
+    return _unready([{"name": "triton", "state": state}])
+
+
+def crashed(message: str) -> Raw:
+    """Status of a pod whose server ended."""
+    ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": message}}
+    backing_off = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+    return _unready([{"name": "triton", "state": backing_off, "lastState": ended}])
+
+
+def _unready(containers: Sequence[Raw]) -> Raw:
+    filled = [{"image": "i", "imageID": "", "ready": False, "restartCount": 0, **c} for c in containers]
+    return {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": filled}
+
+
+class Kubelet:
+    """Runs the pods of one namespace. ``sick`` gives the status of a revision's pods, by digest."""
+
+    def __init__(self, api: ApiServer, namespace: str) -> None:
+        self._api = api
+        self._folder = f"/api/v1/namespaces/{namespace}/pods"
+        self._count = 0
+        self.store: Mapping[str, Raw] = dict(STORE)
+        self.sick: dict[str, Raw] = {}
+        self.routers_start = True
+
+    def pods(self) -> list[Raw]:
+        """Every pod of the namespace."""
+        return list(self._api.request("GET", self._folder)["items"])
+
+    def sync(self) -> bool:
+        """Bring every pod to where it should be; True when any of them changed."""
+        changed = False
+        for pod in self.pods():
+            wanted = self._status(pod)
+            if wanted is None or "deletionTimestamp" in pod["metadata"]:
+                continue
+            self.patch(pod["metadata"]["name"], wanted)
+            changed = True
+        return changed
+
+    def patch(self, name: str, status: Raw) -> None:
+        """Write a pod's status; a pod that is gone meanwhile is none of a kubelet's business."""
+        kind = "application/merge-patch+json"
+        try:
+            self._api.request("PATCH", f"{self._folder}/{name}/status", content_type=kind, body={"status": status})
+        except NotFound:
+            return
+
+    def _status(self, pod: Raw) -> Raw | None:
+        """The status a pod should get now; None when it is as it should be."""
+        labels = pod["metadata"]["labels"]
+        phase = pod.get("status", {}).get("phase")
+        component = labels.get(COMPONENT)
+        if component == "resolve":
+            return None if phase in ("Succeeded", "Failed") else self._resolved(pod)
+        if component == "router" and not self.routers_start:
+            return None
+        digest_label = pod["metadata"].get("annotations", {}).get("tidegate.dev/digest", "")
+        if component == "server" and digest_label in self.sick:
+            sick = self.sick[digest_label]
+            return None if pod.get("status", {}).get("containerStatuses") == sick["containerStatuses"] else sick
+        if phase == "Running":
+            return None
+        self._count += 1
+        address = f"10.{self._count >> 16 & 255}.{self._count >> 8 & 255}.{self._count & 255}"
+        return READY | {"podIP": address, "podIPs": [{"ip": address}]}
+
+    def _resolved(self, pod: Raw) -> Raw:
+        asked = pod["spec"]["containers"][0]["args"][1]
+        absent = {"reason": "ArtifactNotFound", "message": f"{asked} does not exist"}
+        report = self.store.get(asked, absent)
+        failed = "reason" in report
+        ended = {"exitCode": int(failed), "reason": "Error" if failed else "Completed", "message": json.dumps(report)}
+        status = {"name": "resolve", "ready": False, "restartCount": 0, "image": "i", "imageID": ""}
+        return {
+            "phase": "Failed" if failed else "Succeeded",
+            "containerStatuses": [status | {"state": {"terminated": ended}}],
+        }
+
+
+@dataclass
+class Loaded:
+    """What one router read last, and at which poke."""
+
+    mark: str = ""
+    files: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Routers:
+    """The routers of one namespace. Each reads the ConfigMap when it starts and when it is poked, as kubelets bring it.
+
+    ``distort`` is given every set of reports before the operator gets it.
+    """
+
+    def __init__(self, api: ApiServer, kubelet: Kubelet, namespace: str) -> None:
+        self._api = api
+        self._kubelet = kubelet
+        self._path = f"/api/v1/namespaces/{namespace}/configmaps/{ROUTER}"
+        self._loaded: dict[str, Loaded] = {}
+        self.distort: Callable[[tuple[RouterReport, ...]], tuple[RouterReport, ...]] = lambda reports: reports
+
+    def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
+        """One report a router that has an address."""
+        addresses = self._addresses()
+        return self.distort(tuple(self._report(pod, addresses) for pod in routers if pod.address))
+
+    def _addresses(self) -> dict[str, frozenset[str]]:
+        """Ready pods by revision, as DNS gives them."""
+        found: dict[str, set[str]] = {}
+        for pod in map(PodView, self._kubelet.pods()):
+            if pod.ready and pod.revision:
+                found.setdefault(pod.revision, set()).add(pod.address)
+        return {name: frozenset(known) for name, known in found.items()}
+
+    def _report(self, pod: PodView, addresses: Mapping[str, frozenset[str]]) -> RouterReport:
+        mark = pod.annotations.get(CONFIG, "")
+        loaded = self._loaded.get(pod.name)
+        if loaded is None or loaded.mark != mark:
+            loaded = self._loaded[pod.name] = Loaded(mark, self._read())
+        files = loaded.files
+        clusters = [c["name"] for c in files.get("cds.json", {}).get("resources", ())]
+        routes = {n[4:-5]: f["version_info"] for n, f in files.items() if n.startswith("rds-")}
+        return RouterReport(
+            pod=pod.name,
+            listeners=files.get("lds.json", {}).get("version_info", ""),
+            clusters=files.get("cds.json", {}).get("version_info", ""),
+            routes=routes,
+            endpoints={c: addresses.get(c.rsplit("-", 1)[0], frozenset()) for c in clusters},
+        )
+
+    def _read(self) -> Mapping[str, Any]:
+        try:
+            data = self._api.request("GET", self._path)["data"]
+        except NotFound:
+            return {}
+        return {name: json.loads(text) for name, text in data.items()}
+
+
+__all__ = ["REVISION", "STORE", "Kubelet", "Routers", "crashed", "waiting"]

@@ -1,0 +1,77 @@
+"""A kube-apiserver, etcd and controller manager for a test session, with the API installed."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kubernetes import client, config
+
+import devcluster
+from tidegate.adapters.api import ApiServer
+from tidegate.adapters.errors import NotFound
+from tidegate.api.crd import crd
+
+ROOT = Path(__file__).parents[2]
+
+
+def eventually(check: Callable[[], object], what: str, seconds: float = 30) -> None:
+    """Wait until a check is true."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def control_plane(tier: str) -> Iterator[Path]:
+    """The administrator's kubeconfig of a control plane without nodes; one for each tier and checkout."""
+    checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+    cluster = devcluster.up(name=f"{tier}-{checkout}", control_plane_only=True)
+    try:
+        yield cluster.kubeconfig
+    finally:
+        cluster.down()
+
+
+def connect(kubeconfig: Path) -> client.ApiClient:
+    """A client with every right, of a server that has the CustomResourceDefinition."""
+    settings = client.Configuration()
+    config.load_kube_config(str(kubeconfig), client_configuration=settings)
+    settings.connection_pool_maxsize = 16
+    connection = client.ApiClient(settings)
+    extensions = client.ApiextensionsV1Api(connection)
+    wanted = crd()
+    name = wanted["metadata"]["name"]
+    extensions.patch_custom_resource_definition(
+        name,
+        wanted,
+        field_manager="tests",
+        field_validation="Strict",
+        force=True,
+        _content_type="application/apply-patch+yaml",
+    )
+
+    def established() -> bool:
+        conditions = extensions.read_custom_resource_definition(name).status.conditions or []
+        return any(c.type == "Established" and c.status == "True" for c in conditions)
+
+    eventually(established, f"{name} is established")
+    return connection
+
+
+def new_namespace(connection: client.ApiClient) -> str:
+    """A namespace with a new name, in which pods can be made."""
+    core = client.CoreV1Api(connection)
+    name: str = core.create_namespace({"metadata": {"generateName": "test-"}}).metadata.name
+    api = ApiServer(connection)
+
+    def has_account() -> bool:
+        try:
+            return bool(api.request("GET", f"/api/v1/namespaces/{name}/serviceaccounts/default"))
+        except NotFound:
+            return False
+
+    eventually(has_account, f"{name} has its service account")
+    return name

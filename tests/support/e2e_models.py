@@ -1,0 +1,133 @@
+"""Tiny models that give their version away: each adds a number of its own to what it is given."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import obstore
+import onnx
+from obstore.store import S3Store
+from onnx import TensorProto, helper
+
+from examples.digits.publish import push
+from model_packager.export.pipeline import export
+from model_packager.export.request import ExportRequest
+from model_packager.export.sources import SourceOptions
+from model_packager.folder import describe, read_manifest
+from model_packager.manifest import MANIFEST_NAME, Manifest
+
+WIDTH = 4
+ROOT_URI = "s3://models"
+LONGEST = "a" + "-long-name" * 6 + "-z"
+assert len(LONGEST) == 63
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk and the number its model adds."""
+
+    folder: Path
+    name: str
+    version: str
+    offset: float
+
+    @property
+    def uri(self) -> str:
+        """Its address in the store."""
+        return f"{ROOT_URI}/{self.name}:{self.version}"
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its manifest as it is on disk."""
+        return read_manifest(self.folder)
+
+    @property
+    def digest(self) -> str:
+        """Its identity."""
+        return self.manifest.digest()
+
+    def blob(self, suffix: str) -> str:
+        """Key in the store of the first file whose path ends so."""
+        file = next(f for f in self.manifest.files if f.path.endswith(suffix))
+        return f"blobs/sha256/{file.sha256}"
+
+
+def adder(offset: float) -> onnx.ModelProto:
+    """``y = x + offset`` on rows of four numbers."""
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "offset"], ["y"])],
+        "adder",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", WIDTH])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", WIDTH])],
+        [onnx.numpy_helper.from_array(np.full(WIDTH, offset, dtype=np.float32), "offset")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def make(folder: Path, name: str, version: str, offset: float) -> Bundle:
+    """Export one bundle below ``folder``."""
+    source = folder / f"{name}-{version}.onnx"
+    onnx.save(adder(offset), source)
+    out = folder / f"{name}-{version}"
+    options = SourceOptions(opset=18)
+    request = ExportRequest(
+        source=str(source), name=name, version=version, out=out, source_options=options, max_batch_size=8
+    )
+    export(request, lambda _: None)
+    return Bundle(out, name, version, offset)
+
+
+def remake(bundle: Bundle, version: str, change: Callable[[Path], None]) -> Bundle:
+    """A bundle of another version with changed files, listed anew: its manifest is valid, whatever is in it."""
+    target = bundle.folder.with_name(f"{bundle.name}-{version}")
+    shutil.copytree(bundle.folder, target)
+    change(target / "models" / bundle.name)
+    manifest = read_manifest(target)
+    files = tuple(describe(target, file.path) for file in manifest.files)
+    changed = manifest.model_copy(update={"version": version, "files": files})
+    (target / MANIFEST_NAME).write_bytes(changed.canonical_bytes())
+    return Bundle(target, bundle.name, version, bundle.offset)
+
+
+def garbage(model: Path) -> None:
+    """A model file that no runtime can read."""
+    (model / "1" / "model.onnx").write_bytes(b"this is no ONNX model")
+
+
+def other_shape(model: Path) -> None:
+    """Configurations that promise rows of five numbers for a model that takes four."""
+    for config in (model / "config.pbtxt", model / "configs" / "cpu.pbtxt"):
+        config.write_text(config.read_text().replace(f"dims: {WIDTH}", f"dims: {WIDTH + 1}"))
+
+
+class Store:
+    """The development store, from outside the cluster."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._bucket = S3Store(
+            "models",
+            endpoint=f"http://{endpoint}",
+            access_key_id="development",
+            secret_access_key="development-only",
+            region="us-east-1",
+            client_options={"allow_http": True},
+        )
+
+    def push(self, bundle: Bundle) -> None:
+        """Publish a bundle with model-packager."""
+        push(bundle.folder, ROOT_URI, self._endpoint)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object past model-packager."""
+        obstore.put(self._bucket, key, data)
+
+    def publish_manifest(self, name: str, version: str, manifest: bytes) -> None:
+        """Publish whatever bytes as the manifest of a version."""
+        hexdigest = hashlib.sha256(manifest).hexdigest()
+        self.put(f"blobs/sha256/{hexdigest}", manifest)
+        self.put(f"models/{name}/{version}", json.dumps({"digest": f"sha256:{hexdigest}"}).encode())

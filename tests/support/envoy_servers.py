@@ -1,0 +1,88 @@
+"""What stands behind a router in tests: a server of one revision, by HTTP and by gRPC, that answers with its name."""
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import grpc
+
+from tidegate.resources.triton import GRPC, HTTP
+
+
+def loopback() -> str:
+    """An address of this machine that nobody else uses: all of 127.0.0.0/8 is."""
+    return ".".join(["127", *(str(random.randint(2, 250)) for _ in range(3))])
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: a client that hung up is what some tests are about."""
+
+
+class _AnyMethod(grpc.GenericRpcHandler):
+    """Every method there is, with the server's name as its answer."""
+
+    def __init__(self, server: "RevisionServer") -> None:
+        self._server = server
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        self._server.called.append(details.method)
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: self._server.name.encode())
+
+
+@dataclass
+class RevisionServer:
+    """A server at the ports that Triton has, on an address of its own."""
+
+    name: str
+    address: str = field(default_factory=loopback)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """HTTP requests: method and path."""
+    called: list[str] = field(default_factory=list)
+    """gRPC calls: method."""
+    delay: float = 0.0
+    """Seconds before an HTTP answer."""
+
+    def start(self) -> "RevisionServer":
+        """Listen."""
+        self._http = _Server((self.address, HTTP), self._handler())
+        Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._grpc = grpc.server(ThreadPoolExecutor(4), handlers=[_AnyMethod(self)])
+        self._grpc.add_insecure_port(f"{self.address}:{GRPC}")
+        self._grpc.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._grpc.stop(0).wait()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = 65536
+
+            def answer(self) -> None:
+                server.asked.append((self.command, self.path))
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                time.sleep(server.delay)
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(server.name)))
+                self.end_headers()
+                self.wfile.write(server.name.encode())
+
+            do_GET = do_POST = answer
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Nothing: what was asked is kept."""
+
+        return Handler
