@@ -49,7 +49,8 @@ LOCK := $(BIN)/uv pip compile --quiet pyproject.toml --python-version 3.11 --gen
 lock:
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --extra operator --output-file requirements/operator.txt
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --extra store --output-file requirements/packager.txt
-	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --extra operator --extra torch --extra sklearn --group dev \
+	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --group dev --extra operator --extra torch --extra sklearn \
+		--extra xgboost --extra lightgbm --extra keras --extra mlflow --extra oci --extra sign \
 		--output-file requirements/dev.txt
 	grep -A200 '^uv==' requirements/dev.txt | awk 'NR>1 && /^[a-z]/{exit} {print}' > requirements/uv.txt
 
