@@ -33,7 +33,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test-fast: lint
-	$(BIN)/pytest tests/unit tests/property
+	$(BIN)/pytest tests/unit tests/property tests/envoy
 
 test: lint
 	$(BIN)/pytest tests

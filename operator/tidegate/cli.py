@@ -35,6 +35,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line; times are UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "level": record.levelname.lower(),

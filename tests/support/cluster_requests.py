@@ -28,6 +28,7 @@ class Request:
     resource: str
     name: str
     query: str
+    content: str = ""
 
     @property
     def verb(self) -> str:
@@ -38,6 +39,11 @@ class Request:
         return "watch" if watching else "get" if self.name else "list"
 
     @property
+    def verbs(self) -> set[str]:
+        """Every verb that a role must allow: server-side apply may create."""
+        return {self.verb, "create"} if "apply-patch" in self.content else {self.verb}
+
+    @property
     def write(self) -> bool:
         return self.method != "GET"
 
@@ -45,14 +51,14 @@ class Request:
         return f"{self.verb} {self.resource}/{self.name}".rstrip("/")
 
 
-def parse(method: str, url: str) -> Request:
+def parse(method: str, url: str, content: str = "") -> Request:
     """A request by its URL."""
     parts = urlsplit(url)
     steps = parts.path.strip("/").split("/")
     group, rest = ("", steps[2:]) if steps[0] == "api" else (steps[1], steps[3:])
     namespace, rest = (rest[1], rest[2:]) if rest[0] == "namespaces" and len(rest) > 2 else ("", rest)
     resource, name, subresource = [*rest, "", ""][:3]
-    return Request(method, group, namespace, f"{resource}/{subresource}".rstrip("/"), name, parts.query)
+    return Request(method, group, namespace, f"{resource}/{subresource}".rstrip("/"), name, parts.query, content)
 
 
 Send = Callable[[], Any]
@@ -71,10 +77,10 @@ class Client:
     def param_serialize(self, *args: Any, **kwargs: Any) -> Any:
         return self._client.param_serialize(*args, **kwargs)
 
-    def call_api(self, method: str, url: str, *rest: Any, **kwargs: Any) -> Any:
-        request = parse(method, url)
+    def call_api(self, method: str, url: str, headers: dict[str, str], *rest: Any, **kwargs: Any) -> Any:
+        request = parse(method, url, headers.get("Content-Type", ""))
         self.requests.append(request)
-        return self.fault(request, lambda: self._client.call_api(method, url, *rest, **kwargs))
+        return self.fault(request, lambda: self._client.call_api(method, url, headers, *rest, **kwargs))
 
     @property
     def writes(self) -> list[Request]:
@@ -92,8 +98,11 @@ class Answer:
 
     status: int
     reason: str
+    body: str = ""
 
     def read(self) -> bytes:
+        if self.body:
+            return self.body.encode()
         said = {"kind": "Status", "status": "Failure", "message": self.reason, "code": self.status}
         return json.dumps(said).encode()
 

@@ -75,3 +75,12 @@ def new_namespace(connection: client.ApiClient) -> str:
 
     eventually(has_account, f"{name} has its service account")
     return name
+
+
+def drop_namespace(connection: client.ApiClient, name: str) -> None:
+    """Delete a namespace, which takes a while and is not waited for."""
+    try:
+        client.CoreV1Api(connection).delete_namespace(name)
+    except client.ApiException as error:
+        if error.status not in (404, 409):
+            raise

@@ -54,6 +54,7 @@ class Stage:
     def __init__(self, connection: ApiClient, namespace: str, operator: ApiClient | None = None) -> None:
         """``connection`` has every right; ``operator`` is what the operator connects with, when that is another."""
         self.namespace = namespace
+        self.connection = connection
         self.api = ApiServer(connection)
         self.client = Client(operator or connection)
         self.clock = Clock()
@@ -93,9 +94,9 @@ class Stage:
         """Edit any object by a merge patch, as somebody with kubectl does."""
         self.api.request("PATCH", self.path(kind, name), content_type="application/merge-patch+json", body=body)
 
-    def delete(self, kind: str = KIND, name: str = "digits") -> None:
+    def delete(self, kind: str = KIND, name: str = "digits", policy: str = "Background") -> None:
         """Delete any object."""
-        body = {"propagationPolicy": "Background"}
+        body = {"propagationPolicy": policy}
         self.api.request("DELETE", self.path(kind, name), content_type="application/json", body=body)
 
     # What is seen
@@ -112,6 +113,11 @@ class Stage:
             return self.api.request("GET", self.path(kind, name))
         except NotFound:
             return None
+
+    def events(self) -> list[Raw]:
+        """Events of the namespace's ModelDeployments."""
+        items = self.api.request("GET", f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        return [e for e in items if e["involvedObject"]["kind"] == KIND]
 
     def status(self, name: str = "digits") -> Raw:
         """Status of a ModelDeployment."""

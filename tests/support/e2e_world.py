@@ -244,7 +244,7 @@ class Space:
 
     def explain(self) -> str:
         """What a person would look at first."""
-        parts = [f"=== namespace {self.name} ==="]
+        parts = [f"=== namespace {self.name} ===", "the operator's objects:", *self.remains()]
         looks: list[tuple[str, ...]] = [
             ("-n", self.name, "get", "md", "-o", "yaml"),
             ("-n", self.name, "get", "events", "--sort-by=.metadata.creationTimestamp"),

@@ -123,7 +123,8 @@ class Router:
         """Start Envoy; ready once it answers on its read-only port."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [envoy_binary(), *self.arguments()],
+                # The access log is written every 10 s otherwise.
+                [envoy_binary(), *self.arguments(), "--file-flush-interval-msec", "100"],
                 env=os.environ | {"POD_NAME": self.pod.name},
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -48,6 +48,10 @@ class RevisionServer:
     """gRPC calls: method."""
     delay: float = 0.0
     """Seconds before an HTTP answer."""
+    status: int = 200
+    """Code of every HTTP answer."""
+    hang_ups: int = 0
+    """How many HTTP requests get no answer but the end of their connection."""
 
     def start(self) -> "RevisionServer":
         """Listen."""
@@ -75,7 +79,11 @@ class RevisionServer:
                 server.asked.append((self.command, self.path))
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 time.sleep(server.delay)
-                self.send_response(200)
+                if server.hang_ups:
+                    server.hang_ups -= 1
+                    self.close_connection = True
+                    return
+                self.send_response(server.status)
                 self.send_header("Content-Length", str(len(server.name)))
                 self.end_headers()
                 self.wfile.write(server.name.encode())

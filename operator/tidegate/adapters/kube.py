@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidegate.adapters.api import ApiServer
-from tidegate.adapters.errors import Conflict, Invalid, NotFound, Remains, Unavailable
+from tidegate.adapters.errors import Conflict, Forbidden, Invalid, NotFound, Remains, Unavailable
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, ModelDeploymentSpec
 from tidegate.domain.diagnose import log_wanted
@@ -214,7 +214,7 @@ class KubeCluster:
             ]
             try:
                 found[pod.name] = self._api.text(self._path("Pod", subject.namespace, pod.name) + "/log", query)
-            except (NotFound, Invalid, Unavailable):
+            except (NotFound, Invalid, Unavailable, Forbidden):
                 continue
         return found
 

@@ -47,18 +47,19 @@ def retry_delay(attempt: int) -> timedelta:
     return min(FIRST_RETRY * (1 << min(attempt, 10)), LONGEST_RETRY)
 
 
-def _pinned(spec: ModelDeploymentSpec, status: Artifact | None, observed: Observed) -> Artifact | None:
-    """The bundle as already known: from status, or from a revision that came from the same address."""
-    wanted = spec.model.digest
-    known = [status] if status else []
-    known += [
+def _fits(spec: ModelDeploymentSpec, artifact: Artifact) -> bool:
+    """True when a bundle is the one that spec asks for."""
+    return artifact.uri == spec.model.uri and spec.model.digest in (None, artifact.digest)
+
+
+def _remembered(spec: ModelDeploymentSpec, observed: Observed) -> Artifact | None:
+    """The bundle from a revision that came from the same address."""
+    newest_first = sorted(observed.revisions().values(), key=lambda r: -r.number)
+    known = [
         Artifact(uri=r.revision.uri, digest=r.revision.digest, name=r.revision.model_name, version=r.revision.version)
-        for r in sorted(observed.revisions().values(), key=lambda r: -r.number)
+        for r in newest_first
     ]
-    for artifact in known:
-        if artifact.uri == spec.model.uri and wanted in (None, artifact.digest):
-            return artifact
-    return None
+    return next((artifact for artifact in known if _fits(spec, artifact)), None)
 
 
 def _request(spec: ModelDeploymentSpec, attempt: int) -> Resolve:
@@ -114,12 +115,15 @@ def _waiting(spec: ModelDeploymentSpec, job: ResolveView, now: datetime) -> Reso
 
 
 def resolve(spec: ModelDeploymentSpec, status: Artifact | None, observed: Observed, now: datetime) -> Resolution:
-    """The bundle that ``spec.model`` names, with the Job that finds it out where it is not known."""
-    if artifact := _pinned(spec, status, observed):
-        return Resolution(artifact=artifact)
+    """The bundle that ``spec.model`` names, with the Job that finds it out where it is not known.
+
+    A Job that has the answer stays until the answer is in status: a revision keeps only what its pods need of it.
+    """
+    if status and _fits(spec, status):
+        return Resolution(artifact=status)
     jobs = [job for job in observed.resolve() if job.key == resolve_key(spec)]
-    if not jobs:
-        return Resolution(job=_request(spec, 0))
-    if artifact := _answer(spec, jobs[0].result()):
-        return Resolution(artifact=artifact)
-    return _waiting(spec, jobs[0], now)
+    if jobs and (answer := _answer(spec, jobs[0].result())):
+        return Resolution(artifact=answer, job=_request(spec, jobs[0].attempt))
+    if remembered := _remembered(spec, observed):
+        return Resolution(artifact=remembered)
+    return _waiting(spec, jobs[0], now) if jobs else Resolution(job=_request(spec, 0))

@@ -95,6 +95,8 @@ def ready(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdict:
     have = s.stable_fleet.ready if s.stable_fleet else 0
     if have < spec.replicas:
         return "False", Reason.STARTING, f"{have} of {spec.replicas} pods are ready."
+    if have and s.stable_fleet and not s.stable_fleet.known:
+        return "False", Reason.ROUTING, "Waiting for every router to find every pod."
     if not s.settled:
         return "False", Reason.ROUTING, "Waiting for every router to serve the wanted weights."
     if spec.replicas == 0:

@@ -63,8 +63,12 @@ def _revision(revision: StoredRevision | None, fleet: Fleet | None, s: Situation
 def _history(
     spec: ModelDeploymentSpec, before: list[FormerRevision], s: Situation, now: datetime
 ) -> list[FormerRevision]:
-    """Revisions that got all traffic, newest first."""
-    if not s.promoted or s.stable is None:
+    """Revisions that got all traffic, newest first.
+
+    One that is seen to have all of it belongs here also when the status that told of its promotion was lost.
+    """
+    lost = not before and s.in_place and s.settled
+    if s.stable is None or not (s.promoted or lost):
         return before[: spec.revision_history_limit + 1]
     entry = FormerRevision(
         revision=s.stable.name,

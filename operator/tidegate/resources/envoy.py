@@ -37,8 +37,10 @@ GRPC_METHODS = (
 )
 """What clients may call. Repository, shared memory, trace and log control of Triton are not among it."""
 RETRY_ON = "connect-failure,refused-stream,reset-before-request,reset,unavailable"
-BODY_LIMIT = 64 * 1024 * 1024
-"""Largest request that can be sent again to another pod, in bytes; Triton's own limit for one request."""
+BODY_LIMIT = 8 * 1024 * 1024
+"""Largest request that can be sent again to another pod, in bytes. Larger ones go through, but are sent once: a router
+keeps what it may have to send again in memory.
+"""
 
 
 def rds_file(model: str) -> str:
@@ -266,6 +268,7 @@ def route(entry: Route) -> Json:
                 "name": entry.model,
                 "domains": ["*"],
                 "request_body_buffer_limit": BODY_LIMIT,
+                "retry_policy": _retries(),
                 "routes": [
                     {"match": {"safe_regex": {"regex": methods}, "grpc": {}}, **_action(entry, grpc=True)},
                     {"match": {"safe_regex": {"regex": paths}}, **_action(entry, grpc=False)},
@@ -290,25 +293,20 @@ def _action(entry: Route, *, grpc: bool) -> Json:
     shares = [_share(b, grpc=grpc) for b in entry.backends if b.weight > 0]
     if not shares:
         return {"direct_response": {"status": 503, "body": {"inline_string": f"{entry.model} is not ready yet.\n"}}}
+    return {"route": {"weighted_clusters": {"clusters": shares}, "timeout": f"{entry.timeout_seconds}s"}}
+
+
+def _retries() -> Json:
+    """Another pod is asked when one hangs up: models answer the same question the same way."""
+    previous = TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     return {
-        "route": {
-            "weighted_clusters": {"clusters": shares},
-            "timeout": f"{entry.timeout_seconds}s",
-            "retry_policy": {
-                "retry_on": RETRY_ON,
-                "num_retries": 4,
-                "retry_host_predicate": [
-                    {
-                        "name": "envoy.retry_host_predicates.previous_hosts",
-                        "typed_config": {
-                            "@type": TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-                        },
-                    }
-                ],
-                "host_selection_retry_max_attempts": 5,
-                "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
-            },
-        }
+        "retry_on": RETRY_ON,
+        "num_retries": 4,
+        "retry_host_predicate": [
+            {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {"@type": previous}}
+        ],
+        "host_selection_retry_max_attempts": 5,
+        "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
     }
 
 

@@ -45,6 +45,7 @@ class SystemClock:
     """The time, in UTC."""
 
     def now(self) -> datetime:
+        """The time now."""
         return datetime.now(UTC)
 
 
@@ -67,7 +68,7 @@ async def run(options: Options) -> int:
         loop.add_signal_handler(number, stopping.set)
     heartbeat = Heartbeat()
     try:
-        health = await serve(options.metrics_port, heartbeat, lambda: True) if options.metrics_port else None
+        health = await serve(options.metrics_port, heartbeat) if options.metrics_port else None
     except OSError as error:
         log.error("port %d for metrics and health cannot be opened: %s", options.metrics_port, error)
         return 1

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
@@ -42,14 +41,14 @@ class Heartbeat:
         return time.monotonic() - self._beat < STUCK_SECONDS
 
 
-async def serve(port: int, heartbeat: Heartbeat, watching: Callable[[], bool]) -> web.AppRunner:
-    """Serve /metrics, /healthz and /readyz; ``watching`` is False when a leader's watches are known to be dead."""
+async def serve(port: int, heartbeat: Heartbeat) -> web.AppRunner:
+    """Serve /metrics, /healthz and /readyz. A process whose watches ended ends itself, so health asks the loop only."""
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def healthz(_: web.Request) -> web.Response:
-        good = heartbeat.alive and watching()
+        good = heartbeat.alive
         return web.Response(text="ok\n" if good else "stuck\n", status=200 if good else 500)
 
     async def readyz(_: web.Request) -> web.Response:

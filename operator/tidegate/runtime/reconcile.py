@@ -11,7 +11,7 @@ from typing import Any
 from tidegate.adapters.drift import holds
 from tidegate.domain.compute import compute
 from tidegate.domain.labels import REVISION
-from tidegate.domain.observed import Observed, Raw
+from tidegate.domain.observed import Observed, Owner, Raw
 from tidegate.domain.plan import Plan
 from tidegate.ports import Clock, Cluster, Telemetry
 from tidegate.resources.build import own_objects, router_objects
@@ -22,9 +22,8 @@ IDLE = timedelta(minutes=10)
 """How soon to look at an object again when nothing asked for it: a net below the watches."""
 PRUNED = frozenset({"ControllerRevision", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service"})
 """Kinds of which the operator removes what the plan does not name. Pods belong to their Deployments and Jobs."""
-
 WRITTEN_ONCE = frozenset({"ControllerRevision", "Job"})
-"""Kinds that the API server lets nobody change. What another pull secret or an upgrade asks for, the next try brings."""
+"""Kinds whose content the API server lets nobody change: an upgrade that would write it otherwise leaves it."""
 
 
 class Reconciler:
@@ -45,6 +44,9 @@ class Reconciler:
         if found is None:
             return None
         observed = self._cluster.observe(found.subject)
+        if Owner(name, found.subject.uid) not in observed.owners:
+            # Deleted since it was found: the router, written without its last owner, would stay forever.
+            return None
         observed = replace(observed, reports=self._telemetry.reports(observed.routers(), observed.table()))
         now = self._clock.now()
         plan, status = compute(found.spec, found.status, observed, now)
@@ -73,7 +75,8 @@ class Reconciler:
 
     def _ensure(self, manifest: dict[str, Any], existing: Raw | None) -> None:
         """Only what is known to be ours is overwritten: an unseen object of the same name is somebody else's."""
-        if existing is not None and manifest["kind"] in WRITTEN_ONCE:
+        content = {name: value for name, value in manifest.items() if name != "metadata"}
+        if existing is not None and manifest["kind"] in WRITTEN_ONCE and not holds(content, existing):
             return
         if existing is None or not holds(manifest, existing):
             self._cluster.apply(manifest, force=existing is not None)

@@ -182,10 +182,9 @@ def test_a_huge_manifest_is_not_even_read(
         transfer.read_manifest(reference, store, digest)
 
 
-@pytest.mark.parametrize("scheme", ["gs", "az", "oci", "pvc"])
-def test_a_store_that_this_release_lacks_is_named(scheme: str) -> None:
-    with pytest.raises(InvalidReference, match=f"no store for {scheme}://"):
-        open_store(parse_root(f"{scheme}://bucket"))
+def test_a_store_that_this_release_lacks_is_named() -> None:
+    with pytest.raises(InvalidReference, match="no store for pvc://"):
+        open_store(parse_root("pvc://claim"))
 
 
 def test_a_folder_that_does_not_exist_has_no_models(tmp_path: Path) -> None:
