@@ -62,6 +62,7 @@ GO_MODULES = (
     GoModule("helm4", {"helm": "helm.sh/helm/v4/cmd/helm"}),
     GoModule("helm3", {"helm3": "helm.sh/helm/v3/cmd/helm"}),
     GoModule("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}),
+    GoModule("registry", {"registry": "github.com/distribution/distribution/v3/cmd/registry"}),
     GoModule("kubeconform", {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"}),
 )
 

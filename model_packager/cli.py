@@ -20,8 +20,14 @@ from model_packager.console import OutputFormat, Reporter
 from model_packager.errors import InvalidUsage, PackagerError
 
 EXIT_CODES = """Exit codes: 0 done; 1 verification or parity failed; 2 wrong usage; 3 not found in the store;
-4 store not usable; 5 version already published as something else; 6 model cannot be exported;
+4 store not usable; 5 version already published as something else, or alias moved meanwhile; 6 model cannot be exported;
 7 a Python package is missing; 130 and 143 interrupted."""
+
+SOURCES = (
+    "A .pt2, .skops, .keras, .ubj or .json (XGBoost), .txt (LightGBM) or .onnx file, "
+    "package.module:function -> (nn.Module, samples), or a model of MLflow "
+    "(models:/name/3, models:/name@alias, runs:/...)."
+)
 
 app = typer.Typer(
     name="model-packager",
@@ -39,6 +45,7 @@ Termination = Annotated[
 ]
 Digest = Annotated[str | None, typer.Option(help="Require this digest (sha256:...).")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a bundle.")]
+Signature = Annotated[Path | None, typer.Option(help="Signature file; DIR.sig beside the bundle if not given.")]
 ModelUri = Annotated[str, typer.Argument(metavar="URI", help="Such as s3://bucket/name:version or ...name@sha256:...")]
 
 
@@ -59,15 +66,19 @@ def _root(
 
 @app.command(epilog=EXIT_CODES)
 def export(
-    source: Annotated[
-        str, typer.Argument(help="A .pt2, .skops or .onnx file, or package.module:function -> (nn.Module, samples).")
-    ],
+    source: Annotated[str, typer.Argument(help=SOURCES)],
     name: Annotated[str, typer.Option(help="Name of the model.")],
     version: Annotated[str, typer.Option(help="Version of the model, such as 3 or 1.2.0-rc1.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the bundle.")],
     sample: Annotated[Path | None, typer.Option(help="Inputs by name in an .npz file (numpy.savez).")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Typical inputs in an .npz file, 500 rows at least, to measure drift against.")
+    ] = None,
     max_batch_size: Annotated[int, typer.Option(min=0, max=4096, help="Largest batch; 0 for no batching.")] = 32,
-    opset: Annotated[int, typer.Option(min=13, max=26, help="ONNX opset to convert to.")] = 18,
+    target: Annotated[
+        str | None, typer.Option(help="Server that must load it: triton:26.10 or onnxruntime:1.23.")
+    ] = None,
+    opset: Annotated[int | None, typer.Option(min=13, max=26, help="ONNX opset to convert to; 18 if free.")] = None,
     labels: Annotated[str | None, typer.Option(help="Names of the classes: a,b,c, or @FILE with one a line.")] = None,
     rename: Annotated[list[str] | None, typer.Option(help="OLD=NEW name of an input or output; repeatable.")] = None,
     rtol: Annotated[float | None, typer.Option(min=0, help="Relative tolerance of parity for float outputs.")] = None,
@@ -83,6 +94,10 @@ def export(
     profile: Annotated[
         bool, typer.Option("--profile", help="Measure latency; the digest is then not reproducible.")
     ] = False,
+    precision: Annotated[
+        str | None, typer.Option(help="fp16 or int8 instead of the model's own; needs --sample.")
+    ] = None,
+    data_digest: Annotated[str | None, typer.Option(help="sha256:... of the training data, to record.")] = None,
     git_commit: Annotated[str | None, typer.Option(help="Commit to record in the provenance.")] = None,
     output: Format = OutputFormat.text,
 ) -> None:
@@ -96,7 +111,9 @@ def export(
         version=version,
         out=out,
         sample=sample,
+        reference=reference,
         max_batch_size=max_batch_size,
+        target=target,
         opset=opset,
         labels=labels,
         rename=rename or [],
@@ -111,6 +128,8 @@ def export(
         allow_pickle=allow_pickle,
         trust=trust or [],
         profile=profile,
+        precision=precision,
+        data_digest=data_digest,
         git_commit=git_commit,
     )
 
@@ -155,11 +174,48 @@ def resolve(
 
 
 @app.command(epilog=EXIT_CODES)
-def verify(folder: BundleFolder, digest: Digest = None, output: Format = OutputFormat.text) -> None:
+def verify(
+    folder: BundleFolder,
+    digest: Digest = None,
+    key: Annotated[Path | None, typer.Option(help="Public key (PEM) that must have signed the bundle.")] = None,
+    signature: Signature = None,
+    output: Format = OutputFormat.text,
+) -> None:
     """Recompute every hash of a bundle and refuse whatever is not listed."""
+    if key is not None:
+        from model_packager.commands import sign as signatures
+
+        signatures.verify(folder, digest, key, signature, Reporter(output))
+        return
     from model_packager.commands import bundles
 
     bundles.verify(folder, digest, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def sign(
+    folder: BundleFolder,
+    key: Annotated[Path, typer.Option(help="Private key on an elliptic curve, as PEM without a password.")],
+    signature: Signature = None,
+    output: Format = OutputFormat.text,
+) -> None:
+    """Sign a bundle with OpenSSF model signing; the digest stays as it is."""
+    from model_packager.commands import sign as signatures
+
+    signatures.sign(folder, key, signature, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def diff(
+    old: Annotated[str, typer.Argument(metavar="A", help="URI or folder of the bundle that clients know.")],
+    new: Annotated[str, typer.Argument(metavar="B", help="URI or folder of the bundle that may take its place.")],
+    allow_breaking: Annotated[bool, typer.Option("--allow-breaking", help="End with 0 also if clients break.")] = False,
+    output: Format = OutputFormat.text,
+) -> None:
+    """Compare two bundles: Compatible, Additive or Breaking, with sizes, latency and answers; 1 if Breaking."""
+    from model_packager.commands import diff as comparing
+
+    comparing.diff(old, new, Reporter(output), allow_breaking=allow_breaking)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -171,6 +227,44 @@ def inspect(
     from model_packager.commands import bundles
 
     bundles.inspect(target, Reporter(output))
+
+
+@app.command(name="list", epilog=EXIT_CODES)
+def list_models(
+    root: Annotated[str, typer.Argument(metavar="ROOT_URI", help="Store, such as s3://bucket/prefix or file:///dir.")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this model.")] = None,
+    output: Format = OutputFormat.text,
+) -> None:
+    """List the models of a store with their versions, digests, sizes and aliases."""
+    from model_packager.commands import list as listing
+
+    listing.run(root, name, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def alias(
+    uri: ModelUri,
+    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="Name such as prod; then NAME@prod is this bundle.")],
+    output: Format = OutputFormat.text,
+) -> None:
+    """Let an alias mean a published bundle; unlike a version it can be moved again."""
+    from model_packager.commands import alias as aliasing
+
+    aliasing.run(uri, alias, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def replay(
+    folder: BundleFolder,
+    endpoint: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="HTTP address of the server.")] = None,
+    grpc: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="gRPC address of the server.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name on the server, if it is not the bundle's.")] = None,
+    output: Format = OutputFormat.text,
+) -> None:
+    """Ask a running server the golden cases of a bundle; 1 if an answer is outside its tolerance."""
+    from model_packager.commands import replay as replaying
+
+    replaying.replay(folder, endpoint, grpc, model, Reporter(output))
 
 
 class _Interrupted(BaseException):
@@ -193,6 +287,8 @@ def main() -> NoReturn:
         # Clean-up has run. A request may still hang in a thread, which an ordinary exit would wait for.
         print("interrupted", file=sys.stderr, flush=True)
         os._exit(128 + error.args[0])
+    except MemoryError:
+        sys.exit(Reporter.fail(InvalidUsage("This input needs more memory than there is.")))
     except BrokenPipeError:
         # The reader of our output went away; nothing may be written any more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

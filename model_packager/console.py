@@ -42,6 +42,7 @@ class Reporter:
 
     @staticmethod
     def fail(error: PackagerError) -> int:
-        """Print a failure in one line and return its exit code."""
-        print(f"error: {error.reason}: {error}", file=sys.stderr, flush=True)
+        """Print a failure in one line and return its exit code. Foreign text in it cannot move the cursor."""
+        sentence = "".join(char if char.isprintable() else " " for char in str(error))
+        print(f"error: {error.reason}: {sentence}", file=sys.stderr, flush=True)
         return error.exit_code

@@ -82,3 +82,34 @@ class MissingExtra(PackagerError):
 
     reason = "MissingExtra"
     exit_code = 7
+
+
+class AliasConflict(PackagerError):
+    """Another command moved the alias at the same time; look where it points before moving it again."""
+
+    reason = "AliasConflict"
+    exit_code = 5
+
+
+class SignatureMissing(PackagerError):
+    """A key was given to verify with, and there is no signature."""
+
+    reason = "SignatureMissing"
+
+
+class SignatureInvalid(PackagerError):
+    """The signature is not one of this bundle by this key."""
+
+    reason = "SignatureInvalid"
+
+
+class ContractBroken(PackagerError):
+    """Clients of one bundle may fail with another."""
+
+    reason = "ContractBroken"
+
+
+class ReplayFailed(PackagerError):
+    """A running server does not give the recorded answers within the tolerances of the bundle."""
+
+    reason = "ReplayFailed"

@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from model_packager.errors import ArtifactNotFound, BundleInvalid
 from model_packager.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, File, Manifest, parse_manifest
-from model_packager.paths import path_problem
+from model_packager.paths import MAX_DEPTH, path_problem
+from model_packager.schema import MAX_FILES
 
 _READ_BYTES = 1024 * 1024
 
@@ -38,7 +39,7 @@ def verify_folder(folder: Path, *, expected_digest: str | None = None) -> Manife
     if missing := listed.keys() - present:
         raise BundleInvalid(f"The file {min(missing)!a} is listed in the manifest but missing in {folder}.")
     for file in manifest.files:
-        found = describe(folder, file.path)
+        found = describe(folder, file.path, at_most=file.size)
         if found.size != file.size:
             raise BundleInvalid(f"The file {file.path!a} has {found.size} bytes; the manifest says {file.size}.")
         if found.sha256 != file.sha256:
@@ -56,6 +57,8 @@ def list_files(folder: Path) -> list[str]:
     for parent, folders, files in os.walk(folder, followlinks=False, onerror=refuse):
         for name in folders:
             relative = os.path.relpath(os.path.join(parent, name), folder)
+            if relative.count(os.sep) >= MAX_DEPTH:
+                raise BundleInvalid(f"The folder {relative!a} is more than {MAX_DEPTH} folders deep.")
             if os.path.islink(os.path.join(parent, name)):
                 raise BundleInvalid(f"{relative!a} is a link; a bundle has only regular files and folders.")
         for name in files:
@@ -64,14 +67,18 @@ def list_files(folder: Path) -> list[str]:
             if relative != MANIFEST_NAME and (problem := path_problem(relative)):
                 raise BundleInvalid(f"The path {relative!a} {problem}.")
             paths.append(relative)
+            if len(paths) > MAX_FILES + 1:
+                raise BundleInvalid(f"{folder} has more than {MAX_FILES} files.")
     return sorted(paths)
 
 
-def describe(folder: Path, path: str) -> File:
-    """Size and sha256 of one file, read with bounded memory."""
+def describe(folder: Path, path: str, *, at_most: int | None = None) -> File:
+    """Size and sha256 of one file, read with bounded memory; nothing is read of a file of more than ``at_most``."""
     seen = hashlib.sha256()
-    size = 0
     with _open(folder / path) as file:
+        if at_most is not None and (size := os.fstat(file.fileno()).st_size) > at_most:
+            return File(path=path, size=size, sha256=seen.hexdigest())
+        size = 0
         while chunk := file.read(_READ_BYTES):
             seen.update(chunk)
             size += len(chunk)
@@ -79,7 +86,10 @@ def describe(folder: Path, path: str) -> File:
 
 
 def _check_regular(path: Path, relative: str) -> None:
-    status = path.lstat()
+    _check_status(path.lstat(), relative)
+
+
+def _check_status(status: os.stat_result, relative: str) -> None:
     if stat.S_ISLNK(status.st_mode):
         raise BundleInvalid(f"{relative!a} is a link; a bundle has only regular files and folders.")
     if not stat.S_ISREG(status.st_mode):
@@ -90,4 +100,14 @@ def _check_regular(path: Path, relative: str) -> None:
 
 
 def _open(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    """Open what was checked, and check what was opened: it may have been exchanged since, also for a pipe."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise BundleInvalid(f"The file {path.name!a} in {path.parent} cannot be read: {error.strerror}.") from error
+    try:
+        _check_status(os.fstat(handle), path.name)
+    except BundleInvalid:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")

@@ -38,6 +38,7 @@ from model_packager.schema import (
 from model_packager.uri import (
     ModelReference,
     StoreRoot,
+    check_alias,
     check_digest,
     check_name,
     check_version,
@@ -50,7 +51,8 @@ __all__ = [
     "BundleInvalid", "Compatibility", "Contract", "Datatype", "DigestMismatch", "File", "Golden", "GoldenCase",
     "InvalidReference", "Manifest", "ModelReference", "OutputParity", "PackagerError", "Parity", "Profile",
     "ProfilePoint", "Provenance", "Source", "StoreRoot", "Tensor", "Tolerance",
-    "check_digest", "check_name", "check_version", "digest_of", "parse_manifest", "parse_reference", "parse_root",
+    "check_alias", "check_digest", "check_name", "check_version", "digest_of", "parse_manifest", "parse_reference",
+    "parse_root",
 ]  # fmt: skip
 
 SCHEMA_VERSION: Final = "tidegate.dev/bundle/v1"

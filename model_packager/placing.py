@@ -20,8 +20,8 @@ from pathlib import Path
 from model_packager.errors import BundleInvalid, FetchFailed, InvalidUsage, PackagerError
 from model_packager.folder import verify_folder
 from model_packager.manifest import MANIFEST_NAME, File, Manifest
-from model_packager.stores import Store
-from model_packager.transfer import Progress, read_files, silent
+from model_packager.stores import Progress, Store
+from model_packager.transfer import read_files, silent
 
 STAGING_NAME = ".model-packager-partial"
 _FILE_MODE = 0o644  # the server runs as another user than the one that fetches

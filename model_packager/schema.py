@@ -141,6 +141,14 @@ class Source(Frozen):
     format: Text
     digest: Digest
     git_commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")] | None = None
+    data_digest: Digest | None = None
+
+
+class MlflowOrigin(Frozen):
+    """The run that trained the model, and the model as MLflow names it for good: a version, never an alias."""
+
+    run_id: Annotated[str, Field(pattern=r"^[0-9a-zA-Z_-]{1,64}$")] | None = None
+    model: Text
 
 
 class Provenance(Frozen):
@@ -148,3 +156,5 @@ class Provenance(Frozen):
 
     source: Source
     tools: Annotated[dict[Text, Text], Field(max_length=64)]
+    mlflow: MlflowOrigin | None = None
+    precision: Literal["fp16", "int8"] | None = None

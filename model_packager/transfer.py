@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from model_packager.errors import ArtifactNotFound, BundleInvalid, DigestMismatch, PackagerError, VersionConflict
 from model_packager.folder import verify_folder
 from model_packager.manifest import MAX_MANIFEST_BYTES, File, Manifest, parse_manifest
-from model_packager.stores import CHUNK_BYTES, Store
+from model_packager.stores import CHUNK_BYTES, Progress, Store
+from model_packager.stores.parallel import PARALLEL
 from model_packager.uri import ModelReference, StoreRoot
 
-PARALLEL = 4
 READ_AHEAD = 8  # chunks in memory at most, while one is being hashed and written
-
-Progress = Callable[[str, int], None]
-"""Called with a path and the bytes of it that were just transferred (0 when it needed no transfer)."""
 
 
 def silent(path: str, size: int) -> None:
@@ -32,20 +29,7 @@ def push(folder: Path, root: StoreRoot, store: Store, progress: Progress = silen
     manifest = verify_folder(folder)
     digest = manifest.digest()
     _check_owner(manifest, store.read_pointer(manifest.name, manifest.version), digest, root)
-    by_digest = {f"sha256:{file.sha256}": file for file in manifest.files}
-
-    def upload(item: tuple[str, File]) -> None:
-        blob, file = item
-        sent = store.put_blob(blob, folder / file.path)
-        progress(file.path, file.size if sent else 0)
-
-    pool = ThreadPoolExecutor(PARALLEL)
-    try:
-        for uploaded in [pool.submit(upload, item) for item in by_digest.items()]:
-            uploaded.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    store.put_blob(digest, manifest.canonical_bytes())
+    store.put_bundle(manifest, folder, progress)
     _check_owner(manifest, store.create_pointer(manifest.name, manifest.version, digest), digest, root)
     return ModelReference(root, manifest.name, version=manifest.version)
 
@@ -53,12 +37,13 @@ def push(folder: Path, root: StoreRoot, store: Store, progress: Progress = silen
 def resolve(reference: ModelReference, store: Store, *, digest: str | None = None) -> str:
     """The digest that ``reference`` means. Raises ArtifactNotFound, or DigestMismatch if it is not ``digest``."""
     found = reference.digest
-    if found is None:
-        assert reference.version is not None
+    if reference.version is not None:
         found = store.read_pointer(reference.name, reference.version)
+    elif reference.alias is not None:
+        found = store.read_alias(reference.name, reference.alias)
     if found is None:
-        raise ArtifactNotFound(f"{reference.root} has no version {reference.version} of {reference.name}"
-                               f"{_published(reference, store)}.")  # fmt: skip
+        what = f"alias {reference.alias}" if reference.alias else f"version {reference.version}"
+        raise ArtifactNotFound(f"{reference.root} has no {what} of {reference.name}{_published(reference, store)}.")
     if digest is not None and found != digest:
         raise DigestMismatch(f"{reference} is {found}; {digest} was expected.")
     return found
@@ -66,12 +51,8 @@ def resolve(reference: ModelReference, store: Store, *, digest: str | None = Non
 
 def read_manifest(reference: ModelReference, store: Store, digest: str) -> Manifest:
     """Fetch and verify the manifest ``digest`` and check that it is the model that ``reference`` names."""
-    size = store.blob_size(digest)
-    if size is None:
-        raise ArtifactNotFound(f"{reference.root} does not have the manifest {digest} of {reference.name}.")
-    if size > MAX_MANIFEST_BYTES:
-        raise BundleInvalid(f"The manifest {digest} has {size} bytes; at most {MAX_MANIFEST_BYTES} are allowed.")
-    manifest = parse_manifest(store.read_blob(digest, 0, size) if size else b"", expected_digest=digest)
+    data = store.read_manifest(reference.name, digest, MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(data, expected_digest=digest)
     if manifest.name != reference.name:
         raise BundleInvalid(f"The manifest {digest} is of the model {manifest.name}, not of {reference.name}.")
     if reference.version is not None and manifest.version != reference.version:
@@ -121,6 +102,9 @@ def _check_owner(manifest: Manifest, found: str | None, digest: str, root: Store
 def _published(reference: ModelReference, store: Store) -> str:
     """A hint for the message. Listing needs a permission that reading does not, so it may fail."""
     try:
+        if reference.alias is not None:
+            aliases = store.list_aliases(reference.name)
+            return f"; it has {', '.join(aliases[-10:])}" if aliases else ", nor any other alias"
         versions = store.list_versions(reference.name)
     except PackagerError:
         return ""

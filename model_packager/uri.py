@@ -1,4 +1,4 @@
-"""The grammar of model references: ``s3://bucket/prefix/name:version`` and ``...name@sha256:<hex>``.
+"""The grammar of model references: ``s3://bucket/prefix/name:version``, ``...name@sha256:<hex>``, ``...name@alias``.
 
 It is deliberately narrower than RFC 3986: no user information, query, fragment or percent-encoding, because a
 reference is copied between YAML, shells, Job arguments and status, and must mean the same bytes in each of them.
@@ -13,6 +13,7 @@ from model_packager.errors import InvalidReference
 
 SCHEMES = ("s3", "gs", "az", "oci", "file", "pvc")
 MAX_URI_LENGTH = 1024
+ALIASES = "aliases"  # the folder of the aliases beside the versions of a model, so no version may have this name
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _VERSION = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
@@ -39,15 +40,17 @@ class StoreRoot:
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """One model in one store. Exactly one of ``version`` (a name for bytes) and ``digest`` (the bytes) is set."""
+    """One model in one store, by exactly one of ``version`` (a name for bytes that never changes), ``digest`` (the
+    bytes) and ``alias`` (a name that may be moved to another version)."""
 
     root: StoreRoot
     name: str
     version: str | None = None
     digest: str | None = None
+    alias: str | None = None
 
     def __str__(self) -> str:
-        tail = f"@{self.digest}" if self.digest else f":{self.version}"
+        tail = f"@{self.digest or self.alias}" if self.digest or self.alias else f":{self.version}"
         root = str(self.root)
         return f"{root}{'' if root.endswith('/') else '/'}{self.name}{tail}"
 
@@ -73,7 +76,19 @@ def check_version(version: str) -> str:
             f"The version {_show(version)} is not valid: use 1 to 63 lower-case letters, digits, '.', '_' and '-', "
             "starting and ending with a letter or digit, such as 3 or 1.2.0-rc1."
         )
+    if version == ALIASES:
+        raise InvalidReference(f"The version {version!r} is reserved for the folder of the aliases; use another.")
     return version
+
+
+def check_alias(alias: str) -> str:
+    """Return ``alias`` if it is like ``prod`` or ``team-a.candidate``; else raise InvalidReference."""
+    if not _VERSION.fullmatch(alias) or alias == "sha256":
+        raise InvalidReference(
+            f"The alias {_show(alias)} is not valid: use 1 to 63 lower-case letters, digits, '.', '_' and '-', "
+            "starting and ending with a letter or digit, such as prod; not sha256."
+        )
+    return alias
 
 
 def check_digest(digest: str) -> str:
@@ -110,12 +125,14 @@ def parse_reference(uri: str) -> ModelReference:
             f"The URI {_show(uri)} must be a store and a model, such as s3://bucket/prefix/name:version."
         )
     root = parse_root(head + "/" if head.endswith("//") else head)
-    name, at, digest = leaf.partition("@")
+    name, at, pinned = leaf.partition("@")
+    if at and ":" in leaf:
+        return ModelReference(root, check_name(name), digest=check_digest(pinned))
     if at:
-        return ModelReference(root, check_name(name), digest=check_digest(digest))
+        return ModelReference(root, check_name(name), alias=check_alias(pinned))
     name, colon, version = leaf.partition(":")
     if not colon:
-        raise InvalidReference(f"The URI {_show(uri)} must end in name:version or name@sha256:<digest>.")
+        raise InvalidReference(f"The URI {_show(uri)} must end in name:version, name@sha256:<digest> or name@alias.")
     return ModelReference(root, check_name(name), version=check_version(version))
 
 

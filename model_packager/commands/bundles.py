@@ -21,7 +21,10 @@ def push(folder: Path, root_uri: str, reporter: Reporter) -> None:
     store = open_store(root, create=True)
     reference = transfer.push(folder, root, store, reporter.transferred)
     digest = folders.read_manifest(folder).digest()
-    reporter.result({"uri": str(reference), "digest": digest}, f"{reference}\n{digest}")
+    fields = {"uri": str(reference), "digest": digest}
+    if image := store.image_reference(reference.name, digest):
+        fields["image"] = image
+    reporter.result(fields, "\n".join(fields.values()))
 
 
 def resolve(uri: str, digest: str | None, termination_log: Path | None, reporter: Reporter) -> None:

@@ -10,6 +10,7 @@ from model_packager.commands.describe import contract_lines, parity_lines
 from model_packager.console import Reporter
 from model_packager.errors import InvalidUsage
 from model_packager.export.sources import SourceOptions, require
+from model_packager.uri import check_digest
 
 _MAX_LABELS = 100_000
 
@@ -17,32 +18,45 @@ _MAX_LABELS = 100_000
 def run(
     reporter: Reporter,
     *,
-    opset: int,
+    opset: int | None,
+    target: str | None,
     labels: str | None,
     rename: list[str],
     serving: dict[str, int],
     allow_pickle: bool,
     trust: list[str],
     git_commit: str | None,
+    precision: str | None,
+    data_digest: str | None,
     out: Path,
     **options: Any,
 ) -> None:
     """Export and report. Raises PackagerError; then no bundle was written."""
     require("packager", "numpy", "onnx", "onnxruntime", "tritonclient.grpc")
     from model_packager.export.pipeline import export
+    from model_packager.export.precision import parse_precision
     from model_packager.export.request import ExportRequest
+    from model_packager.export.targets import choose_opset, parse_target
     from model_packager.export.triton import ServingOptions
 
+    server = parse_target(target) if target else None
     request = ExportRequest(
-        source_options=SourceOptions(opset=opset, allow_pickle=allow_pickle, trust=tuple(trust)),
+        target=server,
+        source_options=SourceOptions(opset=choose_opset(opset, server), allow_pickle=allow_pickle, trust=tuple(trust)),
         labels=parse_labels(labels),
         rename=parse_renames(rename),
         serving=ServingOptions(**serving),
         git_commit=parse_commit(git_commit),
+        precision=parse_precision(precision),
+        data_digest=check_digest(data_digest) if data_digest else None,
         out=out,
         **options,
     )
     manifest = export(request, reporter.say)
+    if manifest.provenance.mlflow:
+        from model_packager.export.mlflow import log_back
+
+        log_back(manifest, reporter.say)
     fields = {"digest": manifest.digest(), "path": str(out), **manifest.model_dump(mode="json", by_alias=True)}
     text = [f"{out}: {manifest.name}:{manifest.version} {manifest.digest()}", *contract_lines(manifest)]
     reporter.result(fields, "\n".join([*text, *parity_lines(manifest)]))

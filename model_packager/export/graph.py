@@ -9,20 +9,11 @@ import onnx
 from onnx import GraphProto, ModelProto, ValueInfoProto
 
 from model_packager.errors import ExportFailed, InvalidUsage
+from model_packager.export.targets import SAFE_IR, onnxruntime_limits
 from model_packager.export.tensors import datatype_of
 from model_packager.manifest import Compatibility, Tensor
 
 BATCH: Final = "batch"
-MAX_IR: Final = 10
-
-# Newest default opset and IR version that each ONNX Runtime release loads, oldest release first.
-_ONNXRUNTIME: Final = (
-    ((21, 10), "1.19"),
-    ((22, 10), "1.21"),
-    ((23, 11), "1.23"),
-    ((25, 13), "1.24"),
-    ((26, 13), "1.27"),
-)
 _DOMAINS: Final = ("ai.onnx", "ai.onnx.ml", "com.microsoft", "ai.onnx.preview.training")
 
 
@@ -94,8 +85,8 @@ def _nodes(graph: GraphProto) -> Iterator[onnx.NodeProto]:
     return (node for part in _graphs(graph) for node in part.node)
 
 
-def normalise(model: ModelProto) -> ModelProto:
-    """Remove what differs between machines (stack traces, documentation), and lower the IR version to a safe one."""
+def normalise(model: ModelProto, max_ir: int = SAFE_IR) -> ModelProto:
+    """Remove what differs between machines (stack traces, documentation), and lower the IR version to ``max_ir``."""
     _strip(model)
     for function in model.functions:
         _strip(function)
@@ -109,7 +100,7 @@ def normalise(model: ModelProto) -> ModelProto:
     imports = {entry.domain: entry.version for entry in model.opset_import}
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in sorted(imports.items()))
-    model.ir_version = min(model.ir_version, MAX_IR)
+    model.ir_version = min(model.ir_version, max_ir)
     return model
 
 
@@ -133,7 +124,7 @@ def compatibility(model: ModelProto) -> Compatibility:
             f"The model uses operators of the domain {min(unknown)!a}, which ONNX Runtime does not have."
         )
     opset = domains.get("ai.onnx", 1)
-    for (newest_opset, newest_ir), release in _ONNXRUNTIME:
+    for release, newest_opset, newest_ir in onnxruntime_limits():
         if opset <= newest_opset and model.ir_version <= newest_ir:
             return Compatibility(
                 opset=opset, ir_version=model.ir_version, opset_domains=domains, min_onnxruntime=release

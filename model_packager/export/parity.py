@@ -12,11 +12,20 @@ from model_packager.manifest import Datatype, OutputParity, Tensor, Tolerance
 _DEFAULTS: dict[str, tuple[float, float]] = {"FP64": (1e-5, 1e-7), "FP32": (1e-3, 1e-5), "FP16": (1e-2, 1e-3)}
 
 
-def tolerances(outputs: list[Tensor], rtol: float | None, atol: float | None) -> dict[Datatype, Tolerance]:
+# Of a model in reduced precision, whatever the datatype that its outputs are cast to.
+_REDUCED: dict[str, tuple[float, float]] = {"fp16": (1e-2, 1e-3), "int8": (1e-1, 5e-2)}
+REDUCED_AGREEMENT = 0.99
+
+
+def tolerances(
+    outputs: list[Tensor], rtol: float | None, atol: float | None, precision: str | None = None
+) -> dict[Datatype, Tolerance]:
     """Tolerance by datatype of the outputs. ``rtol`` and ``atol`` replace the defaults of floating-point types."""
     found: dict[Datatype, Tolerance] = {}
     for kind in sorted({tensor.datatype for tensor in outputs}):
         default = _DEFAULTS.get(kind)
+        if default is not None and precision is not None:
+            default = _REDUCED[precision]
         if default is None:
             found[kind] = Tolerance(rtol=0.0, atol=0.0)
         else:
@@ -28,20 +37,38 @@ def tolerances(outputs: list[Tensor], rtol: float | None, atol: float | None) ->
 
 @dataclass
 class OutputComparison:
-    """Differences of one output, gathered over all cases. ``fault`` is the first thing that is not acceptable."""
+    """Differences of one output, gathered over all cases. ``fault`` is the first thing that is not acceptable.
+
+    ``min_agreement`` below 1 is for models of reduced precision: so large a share of the labels, or of the rows'
+    highest scores, must be the source's; see :meth:`verdict`.
+    """
 
     tensor: Tensor
     tolerance: Tolerance
+    min_agreement: float = 1.0
     fault: str | None = None
     _absolute: list[Array] = field(default_factory=list)
     _relative: list[Array] = field(default_factory=list)
     _agreement: list[Array] = field(default_factory=list)
 
-    def add(self, case: str, got: Array, want: Array) -> None:
-        """Compare one answer with the one of the source."""
+    def add(self, case: str, got: Array, want: Array) -> bool:
+        """Compare one answer with the one of the source; true if it is the same within tolerance."""
         problem = self._compare(np.asarray(got), np.asarray(want))
-        if problem and self.fault is None:
+        counted = self.min_agreement < 1 and self.tensor.datatype not in _DEFAULTS and np.shape(got) == np.shape(want)
+        if problem and self.fault is None and not counted:
             self.fault = f"The output {self.tensor.name!a} {problem} (case {case})."
+        return problem is None
+
+    def verdict(self) -> str | None:
+        """What is not acceptable over all cases, as a sentence, or None."""
+        if self.fault is None and self.min_agreement < 1 and self._agreement:
+            share = float(np.concatenate(self._agreement).mean())
+            if share < self.min_agreement:
+                return (
+                    f"The output {self.tensor.name!a} agrees with the source in {share:.1%} of the rows; "
+                    f"{self.min_agreement:.1%} are needed."
+                )
+        return self.fault
 
     def _compare(self, got: Array, want: Array) -> str | None:
         if got.shape != want.shape:
@@ -49,6 +76,8 @@ class OutputComparison:
         if self.tensor.datatype not in _DEFAULTS:
             equal = got.astype(str) == want.astype(str) if self.tensor.datatype == "BYTES" else got == want
             self._note(np.where(equal, 0.0, 1.0), np.where(equal, 0.0, 1.0))
+            if self.min_agreement < 1:
+                self._agreement.append(np.asarray(equal).ravel())
             return None if equal.all() else f"differs in {int((~equal).sum())} of {equal.size} values"
         got, want = got.astype(np.float64), want.astype(np.float64)
         if want.ndim > 1 and want.shape[-1] > 1:

@@ -18,6 +18,7 @@ from model_packager.export.compare import Compared, compare
 from model_packager.export.convert import Converted, Say, convert
 from model_packager.export.golden import select, write_case
 from model_packager.export.profile import measure
+from model_packager.export.reference import write_reference
 from model_packager.export.request import ExportRequest
 from model_packager.export.runtime import save
 from model_packager.export.triton import write_configs
@@ -80,6 +81,8 @@ def _write(request: ExportRequest, converted: Converted, compared: Compared, sta
         write_case(staging, request.name, converted.contract, case, compared.answers[case.name])
         for case in select(compared.cases, compared.answers)
     ]
+    if request.reference:
+        write_reference(request.reference, converted, request.rename, staging)
     profile = None
     if request.profile:
         maximum = converted.contract.max_batch_size
@@ -118,6 +121,7 @@ def _manifest(
                 format=info.format,
                 digest=digest_of(info.content_digest.encode() + sample),
                 git_commit=request.git_commit,
+                data_digest=request.data_digest,
             ),
             tools={
                 "model-packager": __version__,
@@ -126,6 +130,8 @@ def _manifest(
                 "onnxruntime": onnxruntime.__version__,
                 **info.tools,
             },
+            mlflow=info.mlflow,
+            precision=request.precision,
         ),
     )
 

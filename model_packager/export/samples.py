@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -15,6 +16,9 @@ from model_packager.manifest import Tensor
 
 SEEDS: Final = (1, 2, 3)
 _KINDS: Final = "biufSUO"
+MAX_SAMPLE_BYTES: Final = 1 << 30
+# What the readers of zip and npy raise for headers that lie, encryption and unknown compression.
+_OTHER_FAULTS: Final = (ValueError, TypeError, AttributeError, KeyError, RuntimeError, SyntaxError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +35,16 @@ def read_sample(path: Path) -> Arrays:
     """Arrays by input name from an ``.npz`` file. Raises InvalidUsage; never unpickles."""
     try:
         with np.load(path, allow_pickle=False) as archive:
+            size = sum(entry.file_size for entry in archive.zip.infolist())
+            if size > MAX_SAMPLE_BYTES:
+                raise ValueError(f"it unpacks to {size} bytes, and at most {MAX_SAMPLE_BYTES} are read")
             sample: Arrays = {name: np.asarray(archive[name]) for name in archive.files}
     except FileNotFoundError as error:
         raise InvalidUsage(f"The sample {path} does not exist.") from error
-    except (OSError, ValueError, zipfile.BadZipFile, TypeError, AttributeError) as error:
-        raise InvalidUsage(f"The sample {path} is not an .npz file of plain arrays (numpy.savez): {error}.") from error
+    except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, *_OTHER_FAULTS) as error:
+        raise InvalidUsage(
+            f"The sample {path} is not an .npz file of plain arrays (numpy.savez): {str(error)[:300]}."
+        ) from error
     if not sample or any(value.dtype.kind not in _KINDS or not value.size for value in sample.values()):
         raise InvalidUsage(f"The sample {path} must hold at least one array, none empty, of numbers, booleans or text.")
     return sample
@@ -84,10 +93,15 @@ def _vary(value: Array, generator: np.random.Generator, rows: int) -> Array:
     return np.asarray(low + generator.random(shape) * (high - low)).astype(value.dtype)
 
 
-def cases(sample: Arrays, batch_sizes: tuple[int, ...]) -> list[Case]:
-    """Everything to compare, in a fixed order; ``batch_sizes`` is empty for a model without a batch dimension."""
+def cases(sample: Arrays, batch_sizes: tuple[int, ...], *, invented: bool = True) -> list[Case]:
+    """Everything to compare, in a fixed order; ``batch_sizes`` is empty for a model without a batch dimension.
+
+    Without ``invented`` only rows of the sample are asked, because a model of reduced precision is held to real data.
+    """
     if not batch_sizes:
         whole = [Case(name="sample", origin="Sample", inputs=sample, batch_size=0)]
+        if not invented:
+            return whole
         seeded = [Case(name=f"seed-{s}", origin="Seed", inputs=vary(sample, s, 0), batch_size=0) for s in SEEDS]
         return whole + seeded
     largest = max(batch_sizes)
@@ -101,6 +115,11 @@ def cases(sample: Arrays, batch_sizes: tuple[int, ...]) -> list[Case]:
         )
         for start in range(0, rows, largest)
     ]
+    if not invented:
+        for size in batch_sizes:
+            rows_of = take_rows(sample, size)
+            found.append(Case(name=f"rows-batch-{size}", origin="Sample", inputs=rows_of, batch_size=size))
+        return found
     for seed in SEEDS:
         for size in batch_sizes:
             drawn = vary(sample, seed, size)

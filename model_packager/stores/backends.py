@@ -8,16 +8,19 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import LocalStore, S3Store
+from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
 from model_packager.errors import ArtifactNotFound, FetchFailed
 from model_packager.uri import StoreRoot
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 T = TypeVar("T")
-Backend = LocalStore | S3Store
+Backend = LocalStore | S3Store | GCSStore | AzureStore
 STORE_ERRORS = (BaseError, OSError)  # some errors of obstore are those of the standard library
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
@@ -43,19 +46,49 @@ def open_s3(root: StoreRoot) -> S3Store:
     Plain HTTP is used only if the endpoint that was given says ``http://``; addressing is by path, not by host.
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    return S3Store(root.authority, prefix=root.path or None, **_options(endpoint))
+
+
+def open_gs(root: StoreRoot) -> GCSStore:
+    """A bucket of Google Cloud Storage, credentials from GOOGLE_* variables or the metadata server."""
+    return GCSStore(root.authority, prefix=root.path or None, **_options(""))
+
+
+def open_az(root: StoreRoot) -> AzureStore:
+    """A container of the storage account that AZURE_STORAGE_ACCOUNT_NAME names, with AZURE_* credentials.
+
+    Plain HTTP is used only if AZURE_STORAGE_ENDPOINT says ``http://``, or for the emulator on this machine.
+    """
+    emulated = os.environ.get("AZURE_STORAGE_USE_EMULATOR", "").lower() in ("1", "true")
+    endpoint = "http://emulator" if emulated else os.environ.get("AZURE_STORAGE_ENDPOINT", "")
+    return AzureStore(root.authority, prefix=root.path or None, **_options(endpoint))
+
+
+def open_backend(root: StoreRoot, *, create: bool = False) -> Backend:
+    """The client for ``root``. Raises FetchFailed if the environment configures it wrongly."""
+    if root.scheme == "file":
+        return open_file(root, create=create)
+    opener: dict[str, Callable[[StoreRoot], Backend]] = {"s3": open_s3, "gs": open_gs, "az": open_az}
     try:
-        return S3Store(
-            root.authority,
-            prefix=root.path or None,
-            client_options={
-                "allow_http": endpoint.startswith("http://"),
-                "connect_timeout": CONNECT_TIMEOUT,
-                "timeout": REQUEST_TIMEOUT,
-            },
-            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
-        )
+        return opener[root.scheme](root)
     except STORE_ERRORS as error:
         raise failed(error, root) from error
+
+
+class _Options(TypedDict):
+    client_options: ClientConfig
+    retry_config: RetryConfig
+
+
+def _options(endpoint: str) -> _Options:
+    return {
+        "client_options": {
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": CONNECT_TIMEOUT,
+            "timeout": REQUEST_TIMEOUT,
+        },
+        "retry_config": {"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
+    }
 
 
 def interruptible(call: Callable[[], T]) -> T:

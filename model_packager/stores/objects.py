@@ -1,4 +1,4 @@
-"""One store for everything that obstore speaks to: a folder and S3 now, other object stores by another opener."""
+"""One store for everything that obstore speaks to: folders, S3, Google Cloud Storage and Azure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
+from obstore.store import LocalStore
 
-from model_packager.errors import ArtifactNotFound, BundleInvalid, DigestMismatch, InvalidReference
-from model_packager.stores import CHUNK_BYTES
+from model_packager.errors import AliasConflict, ArtifactNotFound, BundleInvalid, DigestMismatch, InvalidReference
+from model_packager.manifest import File, Manifest
+from model_packager.stores import CHUNK_BYTES, Progress
 from model_packager.stores.backends import STORE_ERRORS, Backend, failed, interruptible
-from model_packager.uri import StoreRoot, check_digest
+from model_packager.stores.parallel import in_parallel
+from model_packager.uri import ALIASES, StoreRoot, check_digest
+
+if TYPE_CHECKING:
+    from obstore import PutMode, UpdateVersion
 
 T = TypeVar("T")
 
@@ -49,7 +55,26 @@ class ObjectStore:
             raise self._too_short(digest, start + len(data), end)
         return data
 
+    def read_manifest(self, name: str, digest: str, limit: int) -> bytes:
+        size = self.blob_size(digest)
+        if size is None:
+            raise ArtifactNotFound(f"{self._root} does not have the manifest {digest} of {name}.")
+        if size > limit:
+            raise BundleInvalid(f"The manifest {digest} has {size} bytes; at most {limit} are allowed.")
+        return self.read_blob(digest, 0, size) if size else b""
+
+    def put_bundle(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
+        by_digest = {f"sha256:{file.sha256}": file for file in manifest.files}
+
+        def upload(blob: str, file: File) -> None:
+            sent = self.put_blob(blob, folder / file.path)
+            progress(file.path, file.size if sent else 0)
+
+        in_parallel(partial(upload, blob, file) for blob, file in by_digest.items())
+        self.put_blob(manifest.digest(), manifest.canonical_bytes())
+
     def put_blob(self, digest: str, source: Path | bytes) -> bool:
+        """Store ``source`` under its digest; False if it was there. Raises DigestMismatch if it changed meanwhile."""
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if self.blob_size(digest) == size:
             return False
@@ -65,28 +90,14 @@ class ObjectStore:
                 upload = partial(obstore.put, chunk_size=part, max_concurrency=UPLOADS_IN_FLIGHT)
                 interruptible(partial(upload, self._backend, _blob(digest), chunks))
         except STORE_ERRORS as error:
+            # Some stores let one of two uploads of the same parts fail; content is what it is, whoever sent it.
+            if self.blob_size(digest) == size:
+                return False
             raise failed(error, self._root) from error
         return True
 
     def read_pointer(self, name: str, version: str) -> str | None:
-        def read() -> bytes:
-            found = obstore.get(self._backend, _pointer(name, version))
-            if found.meta["size"] > MAX_POINTER_BYTES:
-                raise BundleInvalid(f"The pointer {_pointer(name, version)} in {self._root} is too large.")
-            return bytes(found.bytes())
-
-        data = self._absent_as_none(read)
-        if data is None:
-            return None
-        try:
-            fields = json.loads(data)
-            if not isinstance(fields, dict) or list(fields) != ["digest"]:
-                raise ValueError
-            return check_digest(str(fields["digest"]))
-        except (ValueError, RecursionError, InvalidReference) as error:
-            raise BundleInvalid(
-                f"The pointer {_pointer(name, version)} in {self._root} is not a JSON object with one digest."
-            ) from error
+        return self._read(_pointer(name, version))[0]
 
     def create_pointer(self, name: str, version: str, digest: str) -> str:
         data = json.dumps({"digest": digest}).encode()
@@ -100,13 +111,75 @@ class ObjectStore:
             raise failed(error, self._root) from error
         return digest
 
-    def list_versions(self, name: str) -> list[str]:
-        prefix = f"models/{name}/"
+    def read_alias(self, name: str, alias: str) -> str | None:
+        return self._read(_alias(name, alias))[0]
+
+    def move_alias(self, name: str, alias: str, digest: str) -> str | None:
+        path = _alias(name, alias)
+        previous, version = self._read(path)
+        mode: PutMode = "create" if previous is None else version
+        if isinstance(self._backend, LocalStore) and previous is not None:
+            mode = "overwrite"  # a folder has no conditional replacement; the rename is atomic all the same
         try:
-            pages = interruptible(lambda: list(obstore.list(self._backend, prefix=prefix)))
-            return sorted(item["path"].removeprefix(prefix) for page in pages for item in page)
+            write = partial(obstore.put, mode=mode, use_multipart=False)
+            interruptible(partial(write, self._backend, path, json.dumps({"digest": digest}).encode()))
+        except (AlreadyExistsError, FileExistsError, PreconditionError) as error:
+            now = self._read(path)[0]
+            if now == digest:
+                return previous  # the same move by another, or by a retry of ours whose answer was lost
+            raise AliasConflict(
+                f"The alias {alias} of {name} in {self._root} was moved to {now} at the same time; look before moving "
+                "it again."
+            ) from error
         except STORE_ERRORS as error:
             raise failed(error, self._root) from error
+        return previous
+
+    def list_names(self) -> list[str]:
+        return sorted(_last(path) for path in self._list("models/", "common_prefixes"))
+
+    def list_versions(self, name: str) -> list[str]:
+        return sorted(_last(path) for path in self._list(f"models/{name}/", "objects"))
+
+    def list_aliases(self, name: str) -> list[str]:
+        return sorted(_last(path) for path in self._list(f"models/{name}/{ALIASES}/", "objects"))
+
+    def image_reference(self, name: str, digest: str) -> str | None:
+        return None
+
+    def _list(self, prefix: str, kind: Literal["objects", "common_prefixes"]) -> list[str]:
+        try:
+            found = interruptible(partial(obstore.list_with_delimiter, self._backend, prefix))
+        except (NotFoundError, FileNotFoundError):
+            return []
+        except STORE_ERRORS as error:
+            raise failed(error, self._root) from error
+        return [item["path"] for item in found["objects"]] if kind == "objects" else list(found["common_prefixes"])
+
+    def _read(self, path: str) -> tuple[str | None, UpdateVersion]:
+        """The digest in a pointer, and which state of the object this is; None if there is no such object."""
+
+        def read() -> tuple[bytes, UpdateVersion]:
+            found = obstore.get(self._backend, path)
+            if found.meta["size"] > MAX_POINTER_BYTES:
+                raise BundleInvalid(f"The pointer {path} in {self._root} is too large.")
+            state: UpdateVersion = {}
+            if (tag := found.meta["e_tag"]) is not None:
+                state["e_tag"] = tag
+            if (version := found.meta["version"]) is not None:
+                state["version"] = version
+            return bytes(found.bytes()), state
+
+        found = self._absent_as_none(read)
+        if found is None:
+            return None, {}
+        try:
+            fields = json.loads(found[0])
+            if not isinstance(fields, dict) or list(fields) != ["digest"]:
+                raise ValueError
+            return check_digest(str(fields["digest"])), found[1]
+        except (ValueError, RecursionError, InvalidReference) as error:
+            raise BundleInvalid(f"The pointer {path} in {self._root} is not a JSON object with one digest.") from error
 
     def _absent_as_none(self, call: Callable[[], T]) -> T | None:
         try:
@@ -126,6 +199,14 @@ def _blob(digest: str) -> str:
 
 def _pointer(name: str, version: str) -> str:
     return f"models/{name}/{version}"
+
+
+def _alias(name: str, alias: str) -> str:
+    return f"models/{name}/{ALIASES}/{alias}"
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _checked_chunks(path: Path, digest: str, size: int) -> Iterator[bytes]:

@@ -6,10 +6,8 @@ import json
 import os
 import shutil
 import socket
-import threading
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -108,24 +106,6 @@ def test_a_version_never_changes_its_meaning(bundle: Path, bucket: Path, tmp_pat
         _push(other, bucket)
     assert read_manifest(bundle).digest() in str(refused.value)
     assert read_manifest(other).digest() in str(refused.value)
-
-
-def test_of_many_publishers_of_one_version_exactly_one_wins(bundle: Path, bucket: Path, tmp_path: Path) -> None:
-    folders = [bundle, _with_another_readme(bundle, tmp_path / "other")] * 3
-    gate = threading.Barrier(len(folders))
-
-    def publish(folder: Path) -> str | None:
-        gate.wait()
-        try:
-            _push(folder, bucket)
-        except VersionConflict:
-            return None
-        return read_manifest(folder).digest()
-
-    with ThreadPoolExecutor(len(folders)) as pool:
-        winners = {digest for digest in pool.map(publish, folders) if digest}
-    assert len(winners) == 1
-    assert json.loads((bucket / "models" / "wide" / "1").read_bytes()) == {"digest": winners.pop()}
 
 
 def _alter(path: Path) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from model_packager.errors import ExportFailed, InvalidUsage, MissingExtra
+from model_packager.schema import MlflowOrigin
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from model_packager.export.tensors import Array, Arrays
+
+SUFFIXES = ".pt2, .skops, .keras, .ubj, .json (XGBoost), .txt (LightGBM), .onnx, .joblib or .pkl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,7 @@ class SourceInfo:
     format: str
     content_digest: str
     tools: dict[str, str] = field(default_factory=dict)
+    mlflow: MlflowOrigin | None = None
 
 
 class Source(Protocol):
@@ -54,10 +59,16 @@ class Source(Protocol):
 
 
 def load_source(source: str, options: SourceOptions) -> Source:
-    """Load ``source``: a file known by its suffix, or ``package.module:function``, which is imported and called.
+    """Load ``source``: a file known by its suffix, ``package.module:function``, which is imported and called, or a
+    model of MLflow (``models:/`` or ``runs:/``).
 
     Raises InvalidUsage for what is not a source, MissingExtra if its framework is not installed, and ExportFailed.
     """
+    if source.startswith(("models:/", "runs:/")):
+        require("mlflow", "mlflow")
+        from model_packager.export.mlflow import load_logged
+
+        return load_logged(source, options)
     path = Path(source)
     module, colon, function = source.rpartition(":")
     if colon and not path.exists() and all(part.isidentifier() for part in [*module.split("."), function]):
@@ -67,10 +78,11 @@ def load_source(source: str, options: SourceOptions) -> Source:
         return load_factory(module, function, options)
     if not path.is_file():
         raise InvalidUsage(f"The source {source!a} is neither a file nor package.module:function.")
-    return _load_file(path, options)
+    return load_file(path, options)
 
 
-def _load_file(path: Path, options: SourceOptions) -> Source:
+def load_file(path: Path, options: SourceOptions) -> Source:
+    """Load a file by its suffix; see :func:`load_source`."""
     match path.suffix.lower():
         case ".pt2":
             require("torch", "torch", "onnxscript")
@@ -82,6 +94,22 @@ def _load_file(path: Path, options: SourceOptions) -> Source:
             from model_packager.export.sources.sklearn import load_estimator
 
             return load_estimator(path, options)
+        case ".ubj" | ".json":
+            require("xgboost", "xgboost", "onnxmltools")
+            from model_packager.export.sources.xgboost import load_xgboost
+
+            return load_xgboost(path, options)
+        case ".txt":
+            require("lightgbm", "lightgbm", "onnxmltools")
+            from model_packager.export.sources.lightgbm import load_lightgbm
+
+            return load_lightgbm(path, options)
+        case ".keras":
+            os.environ["KERAS_BACKEND"] = "torch"  # read when Keras is imported; a .keras file runs on any of them
+            require("keras", "keras", "torch", "onnxscript")
+            from model_packager.export.sources.keras import load_keras
+
+            return load_keras(path, options)
         case ".onnx":
             from model_packager.export.sources.onnx import load_onnx
 
@@ -91,7 +119,7 @@ def _load_file(path: Path, options: SourceOptions) -> Source:
                 f"{path} is a checkpoint, which holds weights but no program and runs code when it is loaded; save "
                 "torch.export.export(model, ...) with torch.export.save as .pt2, or give package.module:function."
             )
-    raise InvalidUsage(f"The source {path} has no known suffix; use .pt2, .skops, .onnx, .joblib or .pkl.")
+    raise InvalidUsage(f"The source {path} has no known suffix; use {SUFFIXES}.")
 
 
 def require(extra: str, *modules: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import onnx
 from onnx import ModelProto
 
 from model_packager.errors import ExportFailed
+from model_packager.export.external import load_model
 from model_packager.export.graph import tensors, without_weights_as_inputs
 from model_packager.export.runtime import Session
 from model_packager.export.sources import SourceInfo
 from model_packager.export.tensors import Array, Arrays, numpy_dtype
+
+_MAX_EXAMPLE_VALUES = 1 << 27
 
 
 class OnnxSource:
@@ -32,6 +36,8 @@ class OnnxSource:
             if -1 in tensor.shape[1:] or tensor.datatype == "BYTES":
                 return None
             shape = tuple(2 if size == -1 else size for size in tensor.shape)
+            if math.prod(shape) > _MAX_EXAMPLE_VALUES:
+                return None
             example[tensor.name] = values.uniform(0, 1, shape).astype(numpy_dtype(tensor.datatype))
         return example
 
@@ -52,7 +58,7 @@ class OnnxSource:
 def load_onnx(path: Path) -> OnnxSource:
     """Load an ONNX file with its external data. Raises ExportFailed if it is broken."""
     try:
-        model = without_weights_as_inputs(onnx.load(path))
+        model = without_weights_as_inputs(load_model(path))
         content = hashlib.sha256(path.read_bytes())
         for initializer in model.graph.initializer:  # weights that came from files beside it
             content.update(initializer.raw_data)

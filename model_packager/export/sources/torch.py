@@ -6,10 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import inspect
-import io
-import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,8 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from model_packager.errors import ExportFailed, InvalidUsage
+from model_packager.export.pt2 import check_archive, weights_only
+from model_packager.export.quiet import first_line, quiet
 from model_packager.export.sources import SourceInfo, SourceOptions
 from model_packager.export.tensors import Array, Arrays
 
@@ -39,18 +38,18 @@ class TorchSource:
         if self._program.example_inputs is None:
             return None
         leaves = pytree.tree_leaves(self._program.example_inputs)
-        return {name: _to_numpy(leaf) for name, leaf in zip(self._names, leaves, strict=True)}
+        return {name: to_numpy(leaf) for name, leaf in zip(self._names, leaves, strict=True)}
 
     def convert(self, sample: Arrays) -> ModelProto:
         if sorted(sample) != sorted(self._names):
             raise InvalidUsage(f"The program has the inputs {self._names}, but the sample has {list(sample)}.")
         try:
-            with _quiet():
+            with quiet():
                 converted = torch.onnx.export(
                     self._program, (), dynamo=True, opset_version=self._opset, external_data=False, verbose=False
                 )
         except Exception as error:
-            raise ExportFailed(f"PyTorch could not convert the program to ONNX: {_first_line(error)}") from error
+            raise ExportFailed(f"PyTorch could not convert the program to ONNX: {first_line(error)}") from error
         assert converted is not None
         model: ModelProto = converted.model_proto
         return _with_names(model, self._names, self._output_names())
@@ -59,9 +58,9 @@ class TorchSource:
         leaves = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in self._names]
         spec = self._program.call_spec.in_spec
         args, kwargs = pytree.tree_unflatten(leaves, spec)
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             outputs = pytree.tree_leaves(self._module(*args, **kwargs))
-        return [_to_numpy(output) for output in outputs]
+        return [to_numpy(output) for output in outputs]
 
     def labels(self) -> tuple[str, ...] | None:
         return None
@@ -76,12 +75,13 @@ class TorchSource:
 
 
 def load_program(path: Path, options: SourceOptions) -> TorchSource:
-    """Load a ``.pt2`` file. Raises ExportFailed if it is not one."""
+    """Load a ``.pt2`` file. Raises InvalidUsage if it holds more than a program, ExportFailed if it is broken."""
+    check_archive(path)
     try:
-        with _quiet():
+        with quiet(), weights_only():
             program = torch.export.load(path)
     except Exception as error:
-        raise ExportFailed(f"{path} is not a program saved by torch.export.save: {_first_line(error)}") from error
+        raise ExportFailed(f"{path} is not a program saved by torch.export.save: {first_line(error)}") from error
     return TorchSource(program, _info("torch.export", hashlib.sha256(path.read_bytes()).hexdigest()), options)
 
 
@@ -95,7 +95,7 @@ def load_factory(module: str, function: str, options: SourceOptions) -> TorchSou
         factory = getattr(importlib.import_module(module), function)
         model, samples = factory()
     except Exception as error:
-        raise ExportFailed(f"{module}:{function} could not be called: {_first_line(error)}") from error
+        raise ExportFailed(f"{module}:{function} could not be called: {first_line(error)}") from error
     finally:
         sys.path.remove("")
     if not isinstance(model, torch.nn.Module):
@@ -109,13 +109,13 @@ def load_factory(module: str, function: str, options: SourceOptions) -> TorchSou
     kwargs = {name: _two_rows(torch.as_tensor(value)) for name, value in samples.items()}
     shapes = {name: ({0: Dim.AUTO} if value.ndim else None) for name, value in kwargs.items()}
     try:
-        with _quiet():
+        with quiet():
             program = torch.export.export(model.eval(), (), kwargs=kwargs, dynamic_shapes=shapes)
     except Exception as error:
-        raise ExportFailed(f"PyTorch could not export the module: {_first_line(error)}") from error
+        raise ExportFailed(f"PyTorch could not export the module: {first_line(error)}") from error
     seen = hashlib.sha256(inspect.getsource(type(model)).encode())
     for name, tensor in sorted(model.state_dict().items()):
-        seen.update(name.encode() + b"\0" + _to_numpy(tensor).tobytes())
+        seen.update(name.encode() + b"\0" + to_numpy(tensor).tobytes())
     return TorchSource(program, _info("factory", seen.hexdigest()), options)
 
 
@@ -147,7 +147,8 @@ def _two_rows(value: torch.Tensor) -> torch.Tensor:
     return torch.cat([value, value])
 
 
-def _to_numpy(value: Any) -> Array:
+def to_numpy(value: Any) -> Array:
+    """The values of a tensor; bfloat16 widened, which numpy lacks. Raises ExportFailed for what is no tensor."""
     if not isinstance(value, torch.Tensor):
         raise ExportFailed(f"The program has a {type(value).__name__} as input or output; use tensors only.")
     if value.dtype == torch.bfloat16:
@@ -156,7 +157,7 @@ def _to_numpy(value: Any) -> Array:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums in one order, so that the recorded answers do not depend on the number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -164,20 +165,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints and logs progress and deprecations of its own; its errors are exceptions."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]

@@ -134,7 +134,12 @@ FAILURES: dict[str, tuple[list[str], int, str, str]] = {
     "resolve a model that is not there": (["resolve", "{root}/big:1"], 3, "ArtifactNotFound", "no version 1 of big"),
     "resolve another digest": (["resolve", "{root}/small:1", "--digest", ZEROS], 1, "DigestMismatch", "was expected"),
     "resolve in a store that is not there": (["resolve", "file:///nowhere/small:1"], 3, "ArtifactNotFound", "/nowhere"),
-    "resolve from a store without support": (["resolve", "gs://models/small:1"], 2, "InvalidReference", "no store for"),
+    "resolve from a store without support": (
+        ["resolve", "pvc://models/small:1"],
+        2,
+        "InvalidReference",
+        "no store for",
+    ),
     "resolve what is no URI": (["resolve", "small"], 2, "InvalidReference", "such as s3://"),
     "resolve a digest that is none": (["resolve", "{root}/small:1", "--digest", "x"], 2, "InvalidReference", "x"),
     "pull a digest that is not there": (

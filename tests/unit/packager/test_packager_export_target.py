@@ -111,7 +111,7 @@ def test_a_finished_model_is_lowered_to_what_the_target_loads(
 
 def test_an_operator_that_an_older_opset_lacks_is_refused(tmp_path: Path) -> None:
     model = _model(24, 11, "Swish")
-    with pytest.raises(ExportFailed, match="the target triton:25.02 loads opset 21 at most, and it could not be lower"):
+    with pytest.raises(ExportFailed, match=r"the target triton:25\.02 loads opset 21 at most, and it could not be"):
         _export(model, tmp_path, "triton:25.02")
     assert not (tmp_path / "out").exists()
 

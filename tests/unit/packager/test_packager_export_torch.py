@@ -195,7 +195,7 @@ def test_a_factory_that_fails_is_named(
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [
-        ("x.pt2", ExportFailed, "not a program saved by torch.export.save"),
+        ("x.pt2", InvalidUsage, "is not a program as torch.export.save writes it"),
         ("x.pt", InvalidUsage, "is a checkpoint"),
         ("x.ckpt", InvalidUsage, "is a checkpoint"),
         ("x.h5", InvalidUsage, "no known suffix"),

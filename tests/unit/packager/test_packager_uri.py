@@ -15,6 +15,7 @@ HEX = "0123456789abcdef" * 4
         ("s3://models/digits:3", StoreRoot("s3", "models", ""), "digits", "3", None),
         ("s3://models/a/b/digits:1.2.0-rc1", StoreRoot("s3", "models", "a/b"), "digits", "1.2.0-rc1", None),
         (f"s3://models/digits@sha256:{HEX}", StoreRoot("s3", "models", ""), "digits", None, f"sha256:{HEX}"),
+        ("s3://models/digits:sha256", StoreRoot("s3", "models", ""), "digits", "sha256", None),
         ("file:///srv/models/digits:3", StoreRoot("file", "", "srv/models"), "digits", "3", None),
         ("file:///digits:3", StoreRoot("file", "", ""), "digits", "3", None),
         ("gs://b.example.com/x/digits:v3", StoreRoot("gs", "b.example.com", "x"), "digits", "v3", None),
@@ -31,6 +32,12 @@ def test_a_reference_has_one_meaning_and_one_spelling(
     reference = parse_reference(uri)
     assert reference == ModelReference(root, name, version=version, digest=digest)
     assert str(reference) == uri
+
+
+def test_an_alias_is_neither_a_version_nor_a_digest() -> None:
+    reference = parse_reference("oci://r.example:5000/team/digits@team-a.prod")
+    assert reference == ModelReference(StoreRoot("oci", "r.example:5000", "team"), "digits", alias="team-a.prod")
+    assert str(reference) == "oci://r.example:5000/team/digits@team-a.prod"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +77,13 @@ def test_a_reference_has_one_meaning_and_one_spelling(
         ("s3://models/digits@sha256:abc", "digest 'sha256:abc' is not valid"),
         (f"s3://models/digits@sha256:{HEX.upper()}", "is not valid"),
         (f"s3://models/digits@md5:{HEX}", "is not valid"),
+        ("s3://models/digits@sha256", "not sha256"),
+        (f"s3://models/digits@{HEX}", "alias"),
+        ("s3://models/digits@Prod", "alias 'Prod' is not valid"),
+        ("s3://models/digits@", "alias '' is not valid"),
+        ("s3://models/digits@prod@x", "is not valid"),
+        ("s3://models/digits:prod@x", "is not valid"),
+        ("s3://models/digits:aliases", "reserved"),
         (f"s3://models/digits:3@sha256:{HEX}", "is not valid"),
         (f"s3://models/{'a/' * 600}digits:3", "characters long"),
     ],
