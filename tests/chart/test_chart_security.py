@@ -18,22 +18,23 @@ SAMPLES = generate.ROOT / "manifests" / "samples"
 FEATURES = ["", *sorted(p.name.removesuffix("-values.yaml") for p in (generate.CHART / "ci").glob("*-values.yaml"))]
 ROLE_NAME = "tidegate-operator"
 READ = {"get", "list", "watch"}
-OWN = READ | {"create", "patch", "delete"}
+WATCHED = {"list", "watch", "create", "patch", "delete"}
+NAMED = {"get", "list", "create", "patch", "delete"}
 # Everything the operator may do with the objects it watches and makes.
 ALLOWED = {
     "tidegate.dev/modeldeployments": READ,
-    "tidegate.dev/modeldeployments/status": {"get", "patch"},
+    "tidegate.dev/modeldeployments/status": {"patch"},
     "tidegate.dev/modeldeployments/finalizers": {"update"},
-    "apps/deployments": OWN,
-    "apps/controllerrevisions": OWN,
-    "/services": OWN,
-    "/configmaps": OWN,
-    "/pods": READ | {"patch"},
+    "apps/deployments": WATCHED,
+    "apps/controllerrevisions": NAMED - {"get"},
+    "/services": WATCHED | NAMED,
+    "/configmaps": WATCHED - {"delete"},
+    "/pods": {"list", "watch", "patch"},
     "/pods/log": {"get"},
-    "batch/jobs": OWN,
-    "policy/poddisruptionbudgets": OWN,
-    "networking.k8s.io/networkpolicies": OWN,
-    "/events": {"create", "patch"},
+    "batch/jobs": WATCHED,
+    "policy/poddisruptionbudgets": NAMED,
+    "networking.k8s.io/networkpolicies": NAMED,
+    "/events": {"create"},
 }
 
 
@@ -109,9 +110,9 @@ def test_leases_are_written_in_the_operators_own_namespace_only(render: Render, 
     holders = [role for role in roles(render(helm4, feature)) if any("leases" in name for name in permissions(role))]
     (role,) = holders
     assert (role["kind"], role["metadata"]["namespace"]) == ("Role", SYSTEM)
-    assert permissions(role) == {"coordination.k8s.io/leases": {"get", "create", "update", "patch"}}
+    assert permissions(role) == {"coordination.k8s.io/leases": {"get", "create", "update"}}
     named = {verb for rule in role["rules"] if rule.get("resourceNames") == [ROLE_NAME] for verb in rule["verbs"]}
-    assert named == {"get", "update", "patch"}
+    assert named == {"get", "update"}
 
 
 @pytest.mark.parametrize("feature", ["", "namespaced", "scheduling"])
@@ -134,7 +135,7 @@ def test_viewers_only_read_and_editors_cannot_write_status(render: Render, helm4
     rendered = render(helm4)
     viewer, editor = (rendered["ClusterRole", "", f"tidegate-{name}"] for name in ("viewer", "editor"))
     assert set().union(*permissions(viewer).values()) <= READ
-    assert permissions(editor)["tidegate.dev/modeldeployments"] >= OWN | {"update"}
+    assert permissions(editor)["tidegate.dev/modeldeployments"] >= WATCHED | NAMED | {"update"}
     assert permissions(editor)["tidegate.dev/modeldeployments/status"] == {"get"}
     aggregated = {
         item["metadata"]["name"]: {

@@ -13,7 +13,7 @@ from domain_objects import digest, uri
 
 from tidegate.adapters.api import ApiServer
 from tidegate.adapters.errors import NotFound
-from tidegate.domain.labels import COMPONENT, CONFIG, REVISION
+from tidegate.domain.labels import COMPONENT, CONFIG
 from tidegate.domain.names import ROUTER
 from tidegate.domain.observed import PodView
 from tidegate.domain.routing import RouterReport, Table
@@ -40,13 +40,21 @@ def crashed(message: str) -> Raw:
     return _unready([{"name": "triton", "state": backing_off, "lastState": ended}])
 
 
+def _running(address: str) -> Raw:
+    """Status of a ready pod."""
+    return READY | {"podIP": address, "podIPs": [{"ip": address}]}
+
+
 def _unready(containers: Sequence[Raw]) -> Raw:
     filled = [{"image": "i", "imageID": "", "ready": False, "restartCount": 0, **c} for c in containers]
     return {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": filled}
 
 
 class Kubelet:
-    """Runs the pods of one namespace. ``sick`` gives the status of a revision's pods, by digest."""
+    """Runs the pods of one namespace.
+
+    ``sick`` gives the status of a revision's pods, by digest; ``router_address`` gives the address of a router's pod.
+    """
 
     def __init__(self, api: ApiServer, namespace: str) -> None:
         self._api = api
@@ -54,7 +62,7 @@ class Kubelet:
         self._count = 0
         self.store: Mapping[str, Raw] = dict(STORE)
         self.sick: dict[str, Raw] = {}
-        self.routers_start = True
+        self.router_address: Callable[[str], str] | None = None
 
     def pods(self) -> list[Raw]:
         """Every pod of the namespace."""
@@ -86,17 +94,17 @@ class Kubelet:
         component = labels.get(COMPONENT)
         if component == "resolve":
             return None if phase in ("Succeeded", "Failed") else self._resolved(pod)
-        if component == "router" and not self.routers_start:
-            return None
         digest_label = pod["metadata"].get("annotations", {}).get("tidegate.dev/digest", "")
         if component == "server" and digest_label in self.sick:
             sick = self.sick[digest_label]
             return None if pod.get("status", {}).get("containerStatuses") == sick["containerStatuses"] else sick
         if phase == "Running":
             return None
+        if component == "router" and self.router_address:
+            return _running(self.router_address(pod["metadata"]["name"]))
         self._count += 1
         address = f"10.{self._count >> 16 & 255}.{self._count >> 8 & 255}.{self._count & 255}"
-        return READY | {"podIP": address, "podIPs": [{"ip": address}]}
+        return _running(address)
 
     def _resolved(self, pod: Raw) -> Raw:
         asked = pod["spec"]["containers"][0]["args"][1]
@@ -167,6 +175,3 @@ class Routers:
         except NotFound:
             return {}
         return {name: json.loads(text) for name, text in data.items()}
-
-
-__all__ = ["REVISION", "STORE", "Kubelet", "Routers", "crashed", "waiting"]

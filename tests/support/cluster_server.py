@@ -1,10 +1,12 @@
 """A kube-apiserver, etcd and controller manager for a test session, with the API installed."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kubernetes import client, config
 
@@ -84,3 +86,44 @@ def drop_namespace(connection: client.ApiClient, name: str) -> None:
     except client.ApiException as error:
         if error.status not in (404, 409):
             raise
+
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+FOLDERS = {
+    "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
+    "ClusterRole": f"{RBAC}/clusterroles",
+    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
+    "Role": f"{RBAC}/namespaces/{{namespace}}/roles",
+    "RoleBinding": f"{RBAC}/namespaces/{{namespace}}/rolebindings",
+}
+
+
+def apply(api: ApiServer, item: dict[str, Any]) -> None:
+    """Server-side apply of an object that an installation is made of."""
+    folder = FOLDERS[item["kind"]].format(namespace=item["metadata"].get("namespace"))
+    query = [("fieldManager", "tests"), ("force", "true")]
+    kind = "application/apply-patch+yaml"
+    api.request("PATCH", f"{folder}/{item['metadata']['name']}", query=query, content_type=kind, body=item)
+
+
+def token(connection: client.ApiClient, namespace: str, account: str) -> str:
+    """A token of a service account."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    answer = ApiServer(connection).request("POST", path, content_type="application/json", body=body)
+    return str(answer["status"]["token"])
+
+
+def account_client(connection: client.ApiClient, namespace: str, account: str) -> client.ApiClient:
+    """A client that is a service account and nobody else."""
+    settings = client.Configuration()
+    settings.host = connection.configuration.host
+    settings.ssl_ca_cert = connection.configuration.ssl_ca_cert
+    settings.api_key = {"BearerToken": f"Bearer {token(connection, namespace, account)}"}
+    return client.ApiClient(settings)
+
+
+def in_background(work: Callable[[], object]) -> None:
+    """Run something that a test does not wait for."""
+    threading.Thread(target=work, daemon=True).start()

@@ -253,12 +253,13 @@ def normal(item: Raw) -> Raw:
     meta["annotations"] = {k: v for k, v in meta.get("annotations", {}).items() if k != FOREIGN}
     body = {k: v for k, v in item.items() if k not in ("metadata", "status")}
     status = {"status": item.get("status")} if item["kind"] == KIND else {}
-    return dict(_plain({"metadata": meta} | body | status))
+    return dict(plain({"metadata": meta} | body | status))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value without the fields that a server assigns, and without times."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items() if k not in ASSIGNED}
+        return {k: plain(v) for k, v in value.items() if k not in ASSIGNED}
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return TIME.sub("TIME", value) if isinstance(value, str) else value

@@ -206,9 +206,11 @@ class Space:
         pods = self.objects("pods", f"tidegate.dev/model={model},tidegate.dev/component=server")
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
-    def ready_servers(self, model: str) -> dict[str, str]:
-        """Names of ready Triton pods with their uids."""
-        return {p["metadata"]["name"]: p["metadata"]["uid"] for p in self.servers(model) if is_ready(p)}
+    def ready_servers(self, model: str, revision: str = "") -> dict[str, str]:
+        """Names of ready Triton pods with their uids, of one revision where it is given."""
+        label = "tidegate.dev/revision"
+        pods = [p for p in self.servers(model) if revision in ("", p["metadata"]["labels"][label])]
+        return {p["metadata"]["name"]: p["metadata"]["uid"] for p in pods if is_ready(p)}
 
     def remains(self) -> list[str]:
         """Everything that carries a label of the operator, as kind/name."""

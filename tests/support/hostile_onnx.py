@@ -144,7 +144,8 @@ def _bomb(sizes: list[int]) -> list[NodeProto]:
     return [
         shape, helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
         helper.make_node("ReduceSum", ["zeros"], ["zero"], keepdims=0),
-        helper.make_node("MatMul", ["image", "w"], ["product"]), helper.make_node("Add", ["product", "zero"], ["scores"]),
+        helper.make_node("MatMul", ["image", "w"], ["product"]),
+        helper.make_node("Add", ["product", "zero"], ["scores"]),
     ]  # fmt: skip
 
 
@@ -209,8 +210,10 @@ ONNX: dict[str, tuple[Build, str, str]] = {
     "fewer weights than dimensions": (made(weights=dims(4, 3, data=b"\0" * 8)), "ExportFailed", RUN),
     "weights of an unknown type": (
         made(weights=TensorProto(name="w", data_type=999, dims=[4, 3], raw_data=b"\0" * 48)), "ExportFailed", RUN),
-    "an input of huge dimensions": (made(inputs=[_tensor("image", shape=("n", 1 << 40))]), "(InvalidUsage|ExportFailed)", "."),
-    "an input whose size overflows": (made(inputs=[_tensor("image", shape=("n", 1 << 62, 1 << 62))]), "ExportFailed", "."),
+    "an input of huge dimensions": (
+        made(inputs=[_tensor("image", shape=("n", 1 << 40))]), "(InvalidUsage|ExportFailed)", "."),
+    "an input whose size overflows": (
+        made(inputs=[_tensor("image", shape=("n", 1 << 62, 1 << 62))]), "ExportFailed", "."),
     "an input of a negative dimension": (made(inputs=[_tensor("image", shape=("n", -4))]), "ExportFailed", "."),
     "an input of an unknown type": (made(inputs=[_tensor("image", 999)]), "ExportFailed", "999"),
     "an input without a type": (made(inputs=[onnx.ValueInfoProto(name="image")]), "ExportFailed", "image"),

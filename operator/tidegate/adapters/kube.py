@@ -150,23 +150,20 @@ class KubeCluster:
             return
 
     def write_status(self, found: Found, status: ModelDeploymentStatus) -> None:
-        """Write status, unless the object changed since it was read (Conflict)."""
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {
-                "name": found.subject.name,
-                "namespace": found.subject.namespace,
-                "resourceVersion": found.resource_version,
-                "uid": found.subject.uid,
-            },
-            "status": status.to_wire(),
-        }
+        """Write status, unless the object changed since it was read (Conflict).
+
+        All of it is replaced: what is left of a status that was restored or edited would be taken for our memory, and
+        server-side apply would leave it there.
+        """
+        body = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": found.resource_version},
+            {"op": "add", "path": "/status", "value": status.to_wire()},
+        ]
         self._api.request(
             "PATCH",
             self._path(KIND, found.subject.namespace, found.subject.name) + "/status",
-            query=[("fieldManager", MANAGER), ("force", "true")],
-            content_type="application/apply-patch+yaml",
+            query=[("fieldManager", MANAGER)],
+            content_type="application/json-patch+json",
             body=body,
         )
 

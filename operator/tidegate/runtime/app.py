@@ -63,9 +63,7 @@ async def run(options: Options) -> int:
     cluster = KubeCluster(api, pins, identity())
     reconciler = Reconciler(cluster, EnvoyTelemetry(), SystemClock(), options.settings)
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    _stop_on_signals(stopping)
     heartbeat = Heartbeat()
     try:
         health = await serve(options.metrics_port, heartbeat) if options.metrics_port else None
@@ -88,6 +86,12 @@ async def run(options: Options) -> int:
             await health.cleanup()
 
 
+def _stop_on_signals(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+
+
 async def _lead(options: Options, reconciler: Reconciler, elector: Elector, stopping: asyncio.Event) -> int:
     """Watch and work while the lease is ours."""
     with ThreadPoolExecutor(max_workers=options.workers, thread_name_prefix="reconcile") as threads:
@@ -96,14 +100,16 @@ async def _lead(options: Options, reconciler: Reconciler, elector: Elector, stop
         stop_watching = asyncio.Event()
         tasks = {
             asyncio.create_task(queue.run(), name="queue"),
-            asyncio.create_task(_watch(options, queue, stop_watching), name="watches"),
+            asyncio.create_task(_watch(options, queue, stop_watching, stopping), name="watches"),
             asyncio.create_task(asyncio.to_thread(elector.ended.wait), name="lease"),
             asyncio.create_task(stopping.wait(), name="stop"),
         }
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        ended = {task.get_name() for task in done}
         for task in done:
-            if task.get_name() != "stop":
+            if task.get_name() == "watches" and not task.exception():
+                # Kopf ends without an error only on a signal, which it has got while it started.
+                stopping.set()
+            if not stopping.is_set():
                 log.error("the %s ended: %s", task.get_name(), task.exception() or "nothing else is known")
         elector.ended.set()
         stop_watching.set()
@@ -111,11 +117,17 @@ async def _lead(options: Options, reconciler: Reconciler, elector: Elector, stop
             if task.get_name() != "watches":
                 task.cancel()
         await asyncio.wait(tasks, timeout=10)
-        return 0 if "stop" in ended else 1
+        return 0 if stopping.is_set() else 1
 
 
-async def _watch(options: Options, queue: WorkQueue, stop: asyncio.Event) -> None:
-    """Kopf's watches; they end by themselves on errors they cannot get over."""
+async def _watch(options: Options, queue: WorkQueue, stop: asyncio.Event, stopping: asyncio.Event) -> None:
+    """Kopf's watches; they end by themselves on errors they cannot get over.
+
+    Kopf takes the signals when it starts. They are taken back once it has: it would end only after it has waited in
+    vain for tasks that are not its own, and nobody would know that it was told to.
+    """
+    started = asyncio.get_running_loop().create_future()
+    started.add_done_callback(lambda _: _stop_on_signals(stopping))
     await kopf.operator(
         registry=registry(queue),
         settings=kopf.OperatorSettings(),
@@ -123,6 +135,7 @@ async def _watch(options: Options, queue: WorkQueue, stop: asyncio.Event) -> Non
         clusterwide=not options.namespaces,
         standalone=True,
         stop_flag=stop,
+        ready_flag=started,
         # Without it Kopf asks for the user's name, which a container's user has not. Its type is a str under a name
         # that Kopf does not export.
         identity=identity(),  # type: ignore[arg-type]

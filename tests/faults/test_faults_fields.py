@@ -1,0 +1,168 @@
+"""Every field of spec does something, and taking a change back takes everything back that it did."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cluster_stage import SETTINGS, Stage, plain
+from domain_objects import digest, make_spec, uri
+from domain_world import World
+
+from tidegate.api.crd import crd
+from tidegate.domain.compute import compute
+from tidegate.resources.build import own_objects
+from tidegate.resources.router import config_map
+
+Raw = dict[str, Any]
+POD: dict[str, Raw] = {
+    "server.image": {"image": "tritonserver:other"},
+    "server.accelerator": {"accelerator": "CPU"},
+    "server.resources.requests": {"resources": {"requests": {"cpu": "2"}}},
+    "server.resources.limits": {"resources": {"limits": {"memory": "4Gi"}}},
+    "server.args": {"args": ["--log-verbose=1"]},
+    "server.template.metadata.labels": {"template": {"metadata": {"labels": {"team": "vision"}}}},
+    "server.template.metadata.annotations": {"template": {"metadata": {"annotations": {"example.com/a": "b"}}}},
+    "server.template.spec.nodeSelector": {"template": {"spec": {"nodeSelector": {"gpu": "l4"}}}},
+    "server.template.spec.tolerations": {"template": {"spec": {"tolerations": [{"operator": "Exists"}]}}},
+    "server.template.spec.affinity": {"template": {"spec": {"affinity": {"podAntiAffinity": {}}}}},
+    "server.template.spec.topologySpreadConstraints": {
+        "template": {"spec": {"topologySpreadConstraints": [{"maxSkew": 1}]}}
+    },
+    "server.template.spec.serviceAccountName": {"template": {"spec": {"serviceAccountName": "reader"}}},
+    "server.template.spec.imagePullSecrets[].name": {"template": {"spec": {"imagePullSecrets": [{"name": "pull"}]}}},
+    "server.template.spec.priorityClassName": {"template": {"spec": {"priorityClassName": "high"}}},
+    "server.template.spec.runtimeClassName": {"template": {"spec": {"runtimeClassName": "nvidia"}}},
+    "server.template.spec.schedulerName": {"template": {"spec": {"schedulerName": "gang"}}},
+}
+SECRET = {"model": {"uri": uri(1), "credentialsSecretRef": {"name": "models-read"}}}
+SERVING: dict[str, Raw] = {
+    "model.uri": {"model": {"uri": uri(2)}},
+    "model.credentialsSecretRef.name": SECRET,
+    "replicas": {"replicas": 3},
+    "traffic.timeout": {"traffic": {"timeout": "7s"}},
+    "suspend": {"suspend": True},
+} | {field: {"server": change} for field, change in POD.items()}
+"""Fields whose change shows while one version serves, with another value than the default."""
+ROLLING: dict[str, Raw] = {
+    "rollout.steps[].weight": {"rollout": {"steps": [{"weight": 33, "hold": "1h"}]}},
+    "rollout.steps[].hold": {"rollout": {"steps": [{"weight": 50, "hold": "2h"}]}},
+    "paused": {"paused": True},
+}
+"""Fields whose change shows in a rollout that is held at half of the requests."""
+OWN_TEST = {"model.digest", "rollout.progressDeadline", "revisionHistoryLimit"}
+ONE_VALUE = {"rollout.strategy", "traffic.router"}
+"""Fields with a single legal value: they are there so that another can be added."""
+
+
+def leaves(place: str, schema: Raw) -> Iterator[str]:
+    """Every field of a schema that has no fields of its own."""
+    if "properties" in schema:
+        for name, inner in schema["properties"].items():
+            yield from leaves(f"{place}.{name}".lstrip("."), inner)
+    elif "properties" in schema.get("items", {}):
+        yield from leaves(f"{place}[]", schema["items"])
+    else:
+        yield place
+
+
+def rendered(world: World) -> Raw:
+    """Every object as it would be written now, and the status."""
+    observed = world.observe()
+    plan, status = compute(world.spec, world.status, observed, world.cluster.now)
+    assert plan.table is not None
+    objects = own_objects(observed, plan, SETTINGS)
+    objects.append(config_map("vision", observed.owners, plan.table, SETTINGS, None))
+    return dict(plain({f"{o['kind']}/{o['metadata']['name']}": o for o in objects} | {"status": status.to_wire()}))
+
+
+def holding() -> World:
+    """A world where a rollout holds at half of the requests."""
+    world = World(make_spec(1, rollout={"steps": [{"weight": 50, "hold": "1h"}]}))
+    world.settle()
+    world.move_to(2)
+    world.until(lambda w: w.weight(2) == 50 and bool(w.status.rollout and w.status.rollout.step_started_at))
+    world.run(5)
+    return world
+
+
+def test_every_field_of_spec_is_in_one_of_these_tables() -> None:
+    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert set(leaves("", schema)) == {*SERVING, *ROLLING, *OWN_TEST, *ONE_VALUE}
+
+
+@pytest.mark.parametrize("field", SERVING)
+def test_a_change_of_a_field_shows_and_goes_without_a_trace(field: str) -> None:
+    world = World(make_spec(1))
+    world.settle()
+    before, spec = rendered(world), world.spec.to_wire()
+    world.edit(**SERVING[field])
+    world.settle()
+    assert rendered(world) != before
+    world.edit(**{name: spec[name] for name in SERVING[field]})
+    world.settle()
+    assert _without_memory(rendered(world)) == _without_memory(before)
+
+
+def _without_memory(objects: Raw) -> Raw:
+    """Without what is remembered on purpose: former revisions, and the details of a bundle that was asked for anew."""
+    kept = {name: o for name, o in objects.items() if not name.startswith("ControllerRevision/")}
+    return kept | {"status": kept["status"] | {"revisions": [], "artifact": None}}
+
+
+@pytest.mark.parametrize("field", ROLLING)
+def test_a_change_of_a_field_shows_in_a_rollout(field: str) -> None:
+    world = holding()
+    before = rendered(world)
+    world.edit(**ROLLING[field])
+    world.run(10)
+    assert rendered(world) != before
+
+
+def test_a_change_of_the_digest_shows_in_what_is_asked_of_the_store() -> None:
+    plain, pinned = (World(make_spec(1, model={"uri": uri(1)} | more)) for more in ({}, {"digest": digest(1)}))
+    assert rendered(plain) != rendered(pinned)
+
+
+def test_a_change_of_the_deadline_shows_in_a_rollout_that_stands_still() -> None:
+    said = []
+    for deadline in ("30s", "1h"):
+        world = World(make_spec(1, rollout={"progressDeadline": deadline}))
+        world.settle()
+        world.cluster.sick.add(digest(2))
+        world.move_to(2)
+        world.run(60)
+        said.append(world.condition("Stalled").status)
+    assert said == ["True", "False"]
+
+
+def test_a_change_of_the_history_limit_shows_in_what_is_remembered() -> None:
+    world = World(make_spec(1))
+    world.settle()
+    world.move_to(2)
+    world.settle()
+    before = rendered(world)
+    world.edit(revisionHistoryLimit=0)
+    world.settle()
+    assert rendered(world) != before
+    assert len(world.cluster.revisions) == 1
+
+
+def test_the_api_server_gives_everything_back_that_was_taken_back(stage: Stage) -> None:
+    stage.create(replicas=1)
+    stage.settle()
+    before, spec = stage.snapshot(), stage.objects("ModelDeployment")[0]["spec"]
+    change = {"server": {"image": "tritonserver:other", "args": ["--log-verbose=1"]}, "traffic": {"timeout": "7s"}}
+    stage.edit(**change, model={"uri": uri(2)}, replicas=2, rollout={"steps": []})
+    stage.settle()
+    assert stage.weights() == {"2": 100}
+    back = [{"op": "replace", "path": "/spec", "value": spec}]
+    path = stage.path("ModelDeployment", "digits")
+    stage.api.request("PATCH", path, content_type="application/json-patch+json", body=back)
+    stage.settle()
+    after = stage.snapshot()
+    for snapshot in (before, after):
+        status = snapshot["ModelDeployment/digits"]["status"]
+        status.update(revisions=[], artifact=None)
+    extra = list(after.keys() - before.keys())
+    assert [name.partition("/")[0] for name in extra] == ["ControllerRevision"]
+    assert {name: o for name, o in after.items() if name not in extra} == before

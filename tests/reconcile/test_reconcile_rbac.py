@@ -1,0 +1,106 @@
+"""The chart's roles are exactly what the operator needs: nothing is forbidden, and nothing is granted in vain."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cluster_server
+import pytest
+from cluster_nodes import crashed
+from cluster_requests import Client
+from cluster_stage import Stage
+from domain_objects import digest, uri
+from kubernetes.client import ApiClient
+
+from charts import generate
+from devcluster.gotools import ensure_tools
+from devcluster.progress import Progress
+from tidegate.adapters.api import ApiServer
+from tidegate.adapters.lease import LeaseLock
+from tidegate.api.v1alpha1 import GROUP, PLURAL
+from tidegate.runtime.handlers import CHILDREN
+from tidegate.runtime.leader import Elector
+
+ACCOUNT = "tidegate-operator"
+Right = tuple[str, str, str]
+"""API group, resource and verb."""
+WATCHED = {(GROUP, PLURAL), ("", "configmaps"), *((group, plural) for group, _, plural in CHILDREN)}
+"""What Kopf lists and watches: see test_reconcile_process, where it does."""
+UNUSED: dict[Right, str] = {
+    (GROUP, f"{PLURAL}/finalizers", "update"): "asked for only where OwnerReferencesPermissionEnforcement is on",
+}
+
+
+@pytest.fixture(scope="module")
+def rendered() -> list[dict[str, Any]]:
+    """The chart's service account and roles, with its default values."""
+    helm: Path = ensure_tools(["helm"], Progress())["helm"]
+    kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+    return [o for o in generate.render(helm) if o["kind"] in kinds]
+
+
+@pytest.fixture(scope="module")
+def account(api: ApiClient, rendered: list[dict[str, Any]]) -> Iterator[ApiClient]:
+    """A client that may do what the chart lets the operator do."""
+    server = ApiServer(api)
+    cluster_server.apply(server, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": generate.NAMESPACE}})
+    for item in rendered:
+        cluster_server.apply(server, item)
+    yield cluster_server.account_client(api, generate.NAMESPACE, ACCOUNT)
+    cluster_server.drop_namespace(api, generate.NAMESPACE)
+
+
+def granted(rendered: list[dict[str, Any]]) -> set[Right]:
+    """Every right of the operator's own roles."""
+    roles = [o for o in rendered if o["kind"] in ("ClusterRole", "Role") and o["metadata"]["name"].startswith(ACCOUNT)]
+    assert roles
+    rules = [rule for role in roles for rule in role["rules"]]
+    return {(g, r, v) for rule in rules for g in rule["apiGroups"] for r in rule["resources"] for v in rule["verbs"]}
+
+
+def used(*clients: Client) -> set[Right]:
+    """Every right that was needed."""
+    return {(r.group, r.resource, verb) for client in clients for r in client.requests for verb in r.verbs}
+
+
+def test_the_operator_may_do_all_it_must_and_nothing_else(
+    api: ApiClient, account: ApiClient, rendered: list[dict[str, Any]], namespace: str
+) -> None:
+    stage = Stage(api, namespace, operator=account)
+    lease = Client(account)
+    elector = Elector(LeaseLock(lease.api(), generate.NAMESPACE, ACCOUNT), "rbac")
+    assert elector.acquire()
+    # What a first version needed goes when another one is asked for before it ever served.
+    stage.create(replicas=1)
+    stage.settle(lambda now: len(now.objects("Deployment")) == 2)
+    stage.edit(model={"uri": uri(9)})
+    stage.settle(lambda now: now.condition("Ready")[1] == "ArtifactNotFound" and not now.get("NetworkPolicy", "digits"))
+    stage.edit(model={"uri": uri(1)})
+    stage.create("letters", 3, replicas=1)
+    stage.settle()
+    stage.delete(name="letters")
+    stage.kubelet.sick[digest(2)] = crashed("opset 99")
+    stage.edit(model={"uri": uri(2)})
+    stage.settle(lambda now: now.condition("Ready")[1] == "ModelLoadFailed")
+    stage.kubelet.sick.clear()
+    for pod in [p for p in stage.kubelet.pods() if p["status"]["phase"] == "Pending"]:
+        stage.delete("Pod", pod["metadata"]["name"])
+    stage.settle()
+    stage.edit(model={"uri": uri(3)}, revisionHistoryLimit=0)
+    stage.settle()
+    elector.release()
+    assert stage.ready()
+    assert stage.errors == []
+    needed = used(stage.client, lease) | {(*kind, verb) for kind in WATCHED for verb in ("list", "watch")}
+    rights = granted(rendered)
+    assert needed - rights == set()
+    assert rights - needed == UNUSED.keys()
+
+
+def test_the_operator_may_not_touch_what_people_write(account: ApiClient, namespace: str) -> None:
+    review = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    for group, resource, verb in (("", "secrets", "get"), (GROUP, PLURAL, "patch"), ("", "pods", "delete")):
+        asked = {"namespace": namespace, "group": group, "resource": resource, "verb": verb}
+        body = {"spec": {"resourceAttributes": asked}}
+        answer = ApiServer(account).request("POST", review, content_type="application/json", body=body)
+        assert not answer["status"]["allowed"], asked
