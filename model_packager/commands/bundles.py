@@ -30,7 +30,7 @@ def push(folder: Path, root_uri: str, reporter: Reporter) -> None:
 def resolve(uri: str, digest: str | None, termination_log: Path | None, reporter: Reporter) -> None:
     """Read the manifest only and report what a controller needs."""
     with _reported(termination_log) as report:
-        _, manifest = _open(uri, digest)
+        _, manifest = open_reference(uri, digest)
         report.update(termination.success(manifest))
     reporter.result(report, "\n".join(summary_lines(manifest)))
 
@@ -38,7 +38,7 @@ def resolve(uri: str, digest: str | None, termination_log: Path | None, reporter
 def pull(uri: str, to: Path, digest: str | None, termination_log: Path | None, reporter: Reporter) -> None:
     """Fetch by digest; a version is looked up only if no digest was given."""
     with _reported(termination_log) as report:
-        store, manifest = _open(uri, digest, look_up=digest is None)
+        store, manifest = open_reference(uri, digest, look_up=digest is None)
         fetched = placing.pull(manifest, store, to, reporter.transferred)
         report.update(termination.success(manifest))
     verdict = "fetched" if fetched else "already there"
@@ -54,12 +54,12 @@ def verify(folder: Path, digest: str | None, reporter: Reporter) -> None:
 
 def inspect(target: str, reporter: Reporter) -> None:
     """Show a manifest, from a store or a folder."""
-    manifest = _open(target, None)[1] if "://" in target else folders.read_manifest(Path(target))
+    manifest = open_reference(target, None)[1] if "://" in target else folders.read_manifest(Path(target))
     fields = {"digest": manifest.digest(), **manifest.model_dump(mode="json", by_alias=True, exclude_none=True)}
     reporter.result(fields, "\n".join(summary_lines(manifest)))
 
 
-def _open(uri: str, digest: str | None, *, look_up: bool = True) -> tuple[Store, Manifest]:
+def open_reference(uri: str, digest: str | None, *, look_up: bool = True) -> tuple[Store, Manifest]:
     """The store and the verified manifest. Without ``look_up`` a version is not resolved: the digest decides."""
     reference = parse_reference(uri)
     wanted = check_digest(digest) if digest is not None else None

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from model_packager.commands.bundles import _open
+from model_packager.commands.bundles import open_reference
 from model_packager.compatibility import Change, compare_contracts
 from model_packager.console import Reporter
 from model_packager.errors import ContractBroken, InvalidUsage
@@ -34,7 +34,7 @@ def diff(old: str, new: str, reporter: Reporter, *, allow_breaking: bool) -> Non
 
 
 def _load(target: str) -> Manifest:
-    return _open(target, None)[1] if "://" in target else verify_folder(Path(target))
+    return open_reference(target, None)[1] if "://" in target else verify_folder(Path(target))
 
 
 def _identity(manifest: Manifest) -> dict[str, Any]:

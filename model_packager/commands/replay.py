@@ -14,7 +14,7 @@ import numpy as np
 
 from model_packager.console import Reporter
 from model_packager.errors import FetchFailed, InvalidUsage, ReplayFailed
-from model_packager.export.golden import _decode, read_case
+from model_packager.export.golden import decode, read_case
 from model_packager.export.tensors import FLOATS, Array, Arrays, numpy_dtype
 from model_packager.folder import verify_folder
 from model_packager.manifest import GoldenCase, Manifest, Tensor, Tolerance
@@ -96,7 +96,7 @@ def _http(folder: Path, case: str, model: str, host: str, port: int) -> Arrays:
         raise FetchFailed(f"The server {host}:{port} answered {answer.status}: {data[:300].decode('latin-1')!a}.")
     try:
         split = int(answer.getheader("Inference-Header-Content-Length") or len(data))
-        return _decode(json.loads(data[:split])["outputs"], data[split:])
+        return decode(json.loads(data[:split])["outputs"], data[split:])
     except (ValueError, KeyError, TypeError) as error:
         raise FetchFailed(f"The server {host}:{port} gave an answer that cannot be read: {error!r:.200}.") from error
 

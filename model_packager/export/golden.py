@@ -47,8 +47,8 @@ def read_case(folder: Path, name: str) -> tuple[Arrays, Arrays]:
     request = json.loads((target / "request.json").read_bytes())["inputs"]
     response = json.loads((target / "response.json").read_bytes())["outputs"]
     return (
-        _decode(request, (target / "request.bin").read_bytes()),
-        _decode(response, (target / "response.bin").read_bytes()),
+        decode(request, (target / "request.bin").read_bytes()),
+        decode(response, (target / "response.bin").read_bytes()),
     )
 
 
@@ -71,7 +71,7 @@ def _encode(tensors: tuple[Tensor, ...], arrays: list[Array]) -> tuple[list[dict
     return heads, b"".join(parts)
 
 
-def _decode(heads: list[dict[str, Any]], body: bytes) -> Arrays:
+def decode(heads: list[dict[str, Any]], body: bytes) -> Arrays:
     found: Arrays = {}
     position = 0
     for head in heads:

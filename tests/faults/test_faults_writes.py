@@ -5,7 +5,7 @@ import pytest
 from cluster_requests import Fault, at_write, die_after, every_write_once, lose_answer, lose_request, refuse
 from kubernetes.client import ApiClient
 
-AT_MOST = 8
+AT_MOST = 6
 """Crashes tried in a scenario with more writes than this: evenly spread, the first and the last among them."""
 FAILURES: dict[str, Fault] = {
     "conflict": refuse(409, "the object has been modified"),

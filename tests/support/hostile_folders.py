@@ -75,7 +75,7 @@ def _without(stage: Stage, path: str) -> None:
 
 FOLDERS: dict[str, tuple[Build, str, str]] = {
     "an altered file": (
-        lambda s: (s.bundle / CONFIG).write_bytes((s.bundle / CONFIG).read_bytes()[:-1] + b"#"), "BundleInvalid", "altered"),
+        lambda s: (s.bundle / CONFIG).write_bytes((s.bundle / CONFIG).read_bytes()[:-1] + b"#"), "BundleInvalid", "altered"),  # noqa: E501
     "a truncated file": (lambda s: os.truncate(s.bundle / CONFIG, 10), "BundleInvalid", "has 10 bytes"),
     "an emptied file": (lambda s: os.truncate(s.bundle / CONFIG, 0), "BundleInvalid", "has 0 bytes"),
     "a file of 4 TiB of nothing": (_sparse_giant, "BundleInvalid", "bytes; the manifest says"),
@@ -93,7 +93,7 @@ FOLDERS: dict[str, tuple[Build, str, str]] = {
     "a linked folder": (_folder_link, "BundleInvalid", "is a link"),
     "a link that goes round": (lambda s: (s.bundle / "loop").symlink_to(s.bundle), "BundleInvalid", "is a link"),
     "a linked manifest": (
-        lambda s: _swap(s, lambda p: p.symlink_to(s.outside / "secret"), "manifest.json"), "BundleInvalid", "is a link"),
+        lambda s: _swap(s, lambda p: p.symlink_to(s.outside / "secret"), "manifest.json"), "BundleInvalid", "is a link"),  # noqa: E501
     "a hard link": (
         lambda s: _swap(s, lambda p: os.link(s.outside / "secret", p)), "BundleInvalid", "2 hard links"),
     "a hard link of the same content": (

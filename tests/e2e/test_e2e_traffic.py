@@ -1,0 +1,267 @@
+"""No request fails, whatever is done to a model, its pods, its routers or the operator.
+
+Every test sends about 115 requests a second over HTTP and gRPC without a retry, and checks every answer against what
+the bundle that gave it must say.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from e2e_load import Load, unharmed
+from e2e_models import Bundle
+from e2e_world import STORE_NAMESPACE, Raw, Space, World
+
+from devcluster.progress import Progress
+from examples.digits.installation import install
+
+MODEL = "adder"
+SIGMAS = 4.5
+"""How far a share may be from its weight, in standard deviations: a right split is beyond it once in 150,000 times."""
+KILL_SERVER = (
+    'for p in /proc/[0-9]*; do if [ "$(cat $p/comm 2>/dev/null)" = tritonserver ]; then kill -9 ${p#/proc/}; fi; done'
+)
+
+
+@dataclass
+class Traffic:
+    """A model of two pods that serves, and loads upon it."""
+
+    space: Space
+    folder: Path
+    count: int = 0
+
+    @property
+    def world(self) -> World:
+        return self.space.world
+
+    def load(self) -> AbstractContextManager[Load]:
+        """A load that must not lose a request."""
+        self.count += 1
+        plan = {
+            "http": self.space.address(MODEL),
+            "grpc": self.space.address(MODEL, 8001),
+            "model": MODEL,
+            "offsets": self.world.offsets,
+        }
+        return unharmed(
+            Load(plan, self.folder / f"load-{self.count}.tsv"), self.space.say, lambda: self.space.explain()
+        )
+
+    def status(self) -> Raw:
+        return self.space.status(MODEL)
+
+    def stable(self) -> str:
+        """Version that serves."""
+        return str(self.status()["stable"]["version"])
+
+    def other(self) -> Bundle:
+        """A bundle of another version than the one that serves."""
+        return self.world.bundles["adder:2" if self.stable() == "1" else "adder:1"]
+
+    def weight(self) -> int:
+        """Share of the revision that takes over."""
+        return int(self.status().get("rollout", {}).get("weight", 0))
+
+    def until(self, check: Callable[[], object], what: str, seconds: float = 120) -> None:
+        self.space.until(check, what, seconds=seconds)
+
+    def settled(self, pods: int) -> bool:
+        """True when the newest spec serves with exactly so many pods, and none is on its way out."""
+        selector = f"tidegate.dev/model={MODEL},tidegate.dev/component=server"
+        running = len(self.space.objects("pods", selector))
+        ready = len(self.space.ready_servers(MODEL))
+        return self.space.condition(MODEL).get("status") == "True" and running == ready == pods
+
+    def settle(self, pods: int = 2) -> None:
+        self.until(lambda: self.settled(pods), f"{MODEL} is Ready with {pods} pods and no other", 180)
+
+
+@pytest.fixture(scope="module")
+def traffic(world: World, make_space: Callable[[str], Space], tmp_path_factory: pytest.TempPathFactory) -> Traffic:
+    """One model of two pods for all tests here; each test takes it as the one before left it."""
+    space = make_space("traffic")
+    space.deploy(MODEL, world.bundles["adder:1"], replicas=2)
+    space.wait_ready(MODEL)
+    return Traffic(space, tmp_path_factory.mktemp("traffic"))
+
+
+@pytest.fixture
+def quiet(traffic: Traffic) -> Traffic:
+    """The model as every test begins: Ready with two pods."""
+    traffic.settle()
+    return traffic
+
+
+@dataclass
+class Watched:
+    """What was seen of a rollout: when every router had each weight, and the pods before promotion."""
+
+    started: dict[int, datetime] = field(default_factory=dict)
+    pods: dict[str, str] = field(default_factory=dict)
+
+
+def watch(traffic: Traffic) -> Watched:
+    """Look at a rollout until it is over."""
+    seen = Watched()
+
+    def over() -> bool:
+        rollout = traffic.status().get("rollout")
+        if rollout and "stepStartedAt" in rollout:
+            seen.started.setdefault(rollout["weight"], datetime.fromisoformat(rollout["stepStartedAt"]))
+            seen.pods = traffic.space.ready_servers(MODEL, rollout["revision"])
+        return traffic.space.condition(MODEL).get("status") == "True"
+
+    traffic.until(over, "the rollout is over")
+    return seen
+
+
+def test_a_rollout_loses_no_request_and_its_weights_are_true(quiet: Traffic) -> None:
+    target = quiet.other()
+    quiet.space.patch(MODEL, {"rollout": {"steps": [{"weight": 20, "hold": "6s"}, {"weight": 60, "hold": "6s"}]}})
+    quiet.settle()
+    with quiet.load() as load:
+        quiet.space.point_to(MODEL, target)
+        quiet.until(lambda: quiet.status().get("canary"), "the new revision has pods")
+        revision = quiet.status()["canary"]["revision"]
+        seen = watch(quiet)
+        quiet.settle()
+    for weight in (20, 60):
+        begun = seen.started[weight].timestamp()
+        shares = load.shares(begun, begun + 6)
+        total, share = shares.total(), shares[revision] / shares.total()
+        bound = SIGMAS * math.sqrt(weight / 100 * (1 - weight / 100) / total)
+        quiet.space.say(f"weight {weight} %: {share:.1%} of {total} answers, allowed {weight} +- {100 * bound:.1f} %")
+        assert abs(share - weight / 100) <= bound
+    assert quiet.stable() == target.version
+    assert len(seen.pods) == 2
+    assert quiet.space.ready_servers(MODEL) == seen.pods, "promotion restarted a pod"
+
+
+def test_an_edit_back_in_mid_rollout_is_an_instant_rollback(quiet: Traffic) -> None:
+    stable, before = quiet.world.bundles[f"adder:{quiet.stable()}"], quiet.space.ready_servers(MODEL)
+    with quiet.load() as load:
+        quiet.space.point_to(MODEL, quiet.other())
+        quiet.until(lambda: quiet.weight() >= 20, "the new revision has a share")
+        revision = quiet.status()["canary"]["revision"]
+        quiet.until(lambda: any(r.revision == revision for r in load.requests()), "it answers")
+        quiet.space.point_to(MODEL, stable)
+        quiet.space.wait_ready(MODEL, seconds=30)
+        last = load.requests()[-1].at
+        quiet.settle()
+        quiet.until(lambda: load.requests()[-1].at > last + 2, "requests after the rollback")
+    assert load.shares(last, math.inf)[revision] == 0
+    assert quiet.space.ready_servers(MODEL) == before, "the rollback restarted a pod"
+    assert "RolledBack" in [reason for reason, _ in quiet.space.events(MODEL)]
+
+
+def test_a_rollout_that_is_superseded_loses_no_request(quiet: Traffic) -> None:
+    with quiet.load() as load:
+        steps = [{"weight": 30, "hold": "4s"}]
+        quiet.space.patch(MODEL, {"model": {"uri": quiet.other().uri}, "rollout": {"steps": steps}})
+        quiet.until(lambda: quiet.weight() >= 30, "the second revision has a share")
+        quiet.space.point_to(MODEL, quiet.world.bundles["adder:3"])
+        quiet.space.wait_ready(MODEL)
+        stable = quiet.status()["stable"]
+        quiet.settle()
+        ended = load.requests()[-1].at
+        quiet.until(lambda: load.requests()[-1].at > ended + 1, "requests after the rollout")
+    assert stable["version"] == "3"
+    assert set(load.shares(ended, math.inf)) == {stable["revision"]}
+
+
+def test_scaling_loses_no_request(quiet: Traffic) -> None:
+    with quiet.load():
+        for pods in (3, 1, 2):
+            quiet.space.kubectl("scale", "md", MODEL, f"--replicas={pods}")
+            quiet.settle(pods)
+
+
+def test_a_deleted_pod_and_a_killed_server_lose_no_request(quiet: Traffic) -> None:
+    first, second = quiet.space.ready_servers(MODEL)
+    with quiet.load():
+        quiet.space.kubectl("delete", "pod", first, "--wait=false")
+        quiet.settle()
+        quiet.space.kubectl("exec", second, "-c", "triton", "--", "sh", "-c", KILL_SERVER)
+
+        def restarted() -> bool:
+            pod = next(p for p in quiet.space.servers(MODEL) if p["metadata"]["name"] == second)
+            return any(c["restartCount"] > 0 and c["ready"] for c in pod["status"]["containerStatuses"])
+
+        quiet.until(restarted, "the killed server serves again")
+        quiet.settle()
+
+
+def test_a_rolling_restart_of_the_routers_loses_no_request(quiet: Traffic) -> None:
+    with quiet.load():
+        quiet.space.kubectl("rollout", "restart", "deployment/tidegate-router")
+        quiet.space.kubectl("rollout", "status", "deployment/tidegate-router", "--timeout=120s", timeout=130)
+
+        def gone() -> bool:
+            return len(quiet.space.objects("pods", "tidegate.dev/component=router")) == 2
+
+        quiet.until(gone, "the old routers have gone")
+        quiet.settle()
+
+
+def test_a_store_that_is_gone_costs_running_models_nothing(quiet: Traffic) -> None:
+    with quiet.load() as load:
+        quiet.world.kubectl("-n", STORE_NAMESPACE, "patch", "svc", "store", "-p", '{"spec":{"selector":{"cut":"off"}}}')
+        try:
+            sent = len(load.requests())
+            quiet.until(lambda: len(load.requests()) > sent + 300, "300 requests without a store")
+        finally:
+            selector = '{"spec":{"selector":{"cut":null}}}'
+            quiet.world.kubectl("-n", STORE_NAMESPACE, "patch", "svc", "store", "-p", selector)
+
+
+def test_an_operator_that_is_killed_at_any_phase_loses_no_request(quiet: Traffic) -> None:
+    target = quiet.other()
+    quiet.space.patch(MODEL, {"rollout": {"steps": [{"weight": 20, "hold": "4s"}, {"weight": 60, "hold": "4s"}]}})
+    phases: dict[str, Callable[[], object]] = {
+        "pods start": lambda: quiet.status().get("canary"),
+        "second step": lambda: quiet.weight() == 60 and "stepStartedAt" in quiet.status()["rollout"],
+        "promoted": lambda: quiet.status().get("stable", {}).get("version") == target.version,
+    }
+    quiet.settle()
+    with quiet.load():
+        quiet.space.point_to(MODEL, target)
+        for phase, reached in phases.items():
+            quiet.until(reached, phase)
+            if phase == "second step":
+                pods = quiet.space.ready_servers(MODEL, quiet.status()["canary"]["revision"])
+            killed = quiet.world.kill_leader()
+            quiet.until(lambda killed=killed: quiet.world.leader() not in ("", killed), "another operator leads", 60)
+            quiet.space.say(f"operator killed: {phase}")
+        quiet.settle()
+    assert len(pods) == 2
+    assert quiet.space.ready_servers(MODEL) == pods, "a pod was restarted"
+
+
+def test_an_upgrade_restarts_no_pod_and_the_default_drain_loses_no_request(quiet: Traffic, progress: Progress) -> None:
+    """The last test: the shorter drain time that the others run with does not come back."""
+    before, operators = quiet.space.ready_servers(MODEL), {p["metadata"]["name"] for p in quiet.world.operator_pods()}
+    values = {key: value for key, value in quiet.world.chart_values.items() if key != "drainSeconds"}
+    with quiet.load():
+        install(quiet.world.platform, progress, values | {"podAnnotations.upgraded": "once"})
+        assert not operators & {p["metadata"]["name"] for p in quiet.world.operator_pods() if running(p)}
+        quiet.settle()
+        assert quiet.space.ready_servers(MODEL) == before, "the upgrade restarted a pod"
+        # A revision keeps the drain time it was made with, so a new one is needed to see the new time.
+        quiet.space.patch(MODEL, {"server": {"args": ["--log-verbose=0"]}, "rollout": {"steps": []}})
+        quiet.space.wait_ready(MODEL)
+        revision = quiet.status()["stable"]["revision"]
+        pods = [p for p in quiet.space.servers(MODEL) if p["metadata"]["labels"]["tidegate.dev/revision"] == revision]
+        drains = {p["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] for p in pods}
+        assert drains == {40}
+        quiet.space.kubectl("delete", "pod", pods[0]["metadata"]["name"], "--wait=false")
+        quiet.settle()
+
+
+def running(pod: Raw) -> bool:
+    """True for a pod that was not told to go."""
+    return "deletionTimestamp" not in pod["metadata"]
