@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cluster_server
 import pytest
 from cluster_stage import Stage
 from kubernetes import client
+
+from charts import generate
+from devcluster.gotools import ensure_tools
+from devcluster.progress import Progress
+from tidegate.adapters.api import ApiServer
 
 Eventually = Callable[[Callable[[], object], str], None]
 
@@ -28,6 +34,15 @@ def control_plane() -> Iterator[Path]:
 def api(control_plane: Path) -> client.ApiClient:
     """A client with every right, of a server that has the CustomResourceDefinition."""
     return cluster_server.connect(control_plane)
+
+
+@pytest.fixture(scope="session")
+def roles(api: client.ApiClient) -> list[dict[str, Any]]:
+    """The operator's account and roles as the chart's default values make them, installed."""
+    helm = ensure_tools(["helm"], Progress())["helm"]
+    found = [o for o in generate.render(helm) if o["kind"] in cluster_server.FOLDERS]
+    cluster_server.install(ApiServer(api), generate.NAMESPACE, found)
+    return found
 
 
 @pytest.fixture

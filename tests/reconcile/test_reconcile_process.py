@@ -15,8 +15,6 @@ from domain_objects import uri
 from kubernetes.client import ApiClient
 
 from charts import generate
-from devcluster.gotools import ensure_tools
-from devcluster.progress import Progress
 from tidegate.adapters.api import ApiServer
 from tidegate.adapters.lease import LeaseLock
 
@@ -28,21 +26,15 @@ SECONDS = 60.0
 HELD = {"steps": [{"weight": 50, "hold": "1h"}]}
 
 
-@pytest.fixture(scope="module")
-def kubeconfig(api: ApiClient, control_plane: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture
+def kubeconfig(api: ApiClient, control_plane: Path, roles: list[dict[str, Any]], tmp_path: Path) -> Path:
     """The operator's service account as the chart installs it."""
-    helm = ensure_tools(["helm"], Progress())["helm"]
-    server = ApiServer(api)
-    cluster_server.apply(server, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": generate.NAMESPACE}})
-    for item in generate.render(helm):
-        if item["kind"] in cluster_server.FOLDERS:
-            cluster_server.apply(server, item)
+    assert roles
     config: dict[str, Any] = yaml.safe_load(control_plane.read_text())
     config["users"][0]["user"] = {"token": cluster_server.token(api, generate.NAMESPACE, ACCOUNT)}
-    path = tmp_path_factory.mktemp("account") / "kubeconfig"
+    path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
-    yield path
-    cluster_server.drop_namespace(api, generate.NAMESPACE)
+    return path
 
 
 @pytest.fixture

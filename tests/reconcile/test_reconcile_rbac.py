@@ -1,7 +1,5 @@
 """The chart's roles are exactly what the operator needs: nothing is forbidden, and nothing is granted in vain."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cluster_server
@@ -13,8 +11,6 @@ from domain_objects import digest, uri
 from kubernetes.client import ApiClient
 
 from charts import generate
-from devcluster.gotools import ensure_tools
-from devcluster.progress import Progress
 from tidegate.adapters.api import ApiServer
 from tidegate.adapters.lease import LeaseLock
 from tidegate.api.v1alpha1 import GROUP, PLURAL
@@ -22,6 +18,7 @@ from tidegate.runtime.handlers import CHILDREN
 from tidegate.runtime.leader import Elector
 
 ACCOUNT = "tidegate-operator"
+Raw = dict[str, Any]
 Right = tuple[str, str, str]
 """API group, resource and verb."""
 WATCHED = {(GROUP, PLURAL), ("", "configmaps"), *((group, plural) for group, _, plural in CHILDREN)}
@@ -31,30 +28,18 @@ UNUSED: dict[Right, str] = {
 }
 
 
-@pytest.fixture(scope="module")
-def rendered() -> list[dict[str, Any]]:
-    """The chart's service account and roles, with its default values."""
-    helm: Path = ensure_tools(["helm"], Progress())["helm"]
-    kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
-    return [o for o in generate.render(helm) if o["kind"] in kinds]
-
-
-@pytest.fixture(scope="module")
-def account(api: ApiClient, rendered: list[dict[str, Any]]) -> Iterator[ApiClient]:
+@pytest.fixture
+def account(api: ApiClient, roles: list[Raw]) -> ApiClient:
     """A client that may do what the chart lets the operator do."""
-    server = ApiServer(api)
-    cluster_server.apply(server, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": generate.NAMESPACE}})
-    for item in rendered:
-        cluster_server.apply(server, item)
-    yield cluster_server.account_client(api, generate.NAMESPACE, ACCOUNT)
-    cluster_server.drop_namespace(api, generate.NAMESPACE)
-
-
-def granted(rendered: list[dict[str, Any]]) -> set[Right]:
-    """Every right of the operator's own roles."""
-    roles = [o for o in rendered if o["kind"] in ("ClusterRole", "Role") and o["metadata"]["name"].startswith(ACCOUNT)]
     assert roles
-    rules = [rule for role in roles for rule in role["rules"]]
+    return cluster_server.account_client(api, generate.NAMESPACE, ACCOUNT)
+
+
+def granted(roles: list[Raw]) -> set[Right]:
+    """Every right of the operator's own roles."""
+    own = [o for o in roles if o["kind"] in ("ClusterRole", "Role") and o["metadata"]["name"].startswith(ACCOUNT)]
+    assert own
+    rules = [rule for role in own for rule in role["rules"]]
     return {(g, r, v) for rule in rules for g in rule["apiGroups"] for r in rule["resources"] for v in rule["verbs"]}
 
 
@@ -64,7 +49,7 @@ def used(*clients: Client) -> set[Right]:
 
 
 def test_the_operator_may_do_all_it_must_and_nothing_else(
-    api: ApiClient, account: ApiClient, rendered: list[dict[str, Any]], namespace: str
+    api: ApiClient, account: ApiClient, roles: list[Raw], namespace: str
 ) -> None:
     stage = Stage(api, namespace, operator=account)
     lease = Client(account)
@@ -92,7 +77,7 @@ def test_the_operator_may_do_all_it_must_and_nothing_else(
     assert stage.ready()
     assert stage.errors == []
     needed = used(stage.client, lease) | {(*kind, verb) for kind in WATCHED for verb in ("list", "watch")}
-    rights = granted(rendered)
+    rights = granted(roles)
     assert needed - rights == set()
     assert rights - needed == UNUSED.keys()
 

@@ -99,12 +99,13 @@ FOLDERS = {
 }
 
 
-def apply(api: ApiServer, item: dict[str, Any]) -> None:
-    """Server-side apply of an object that an installation is made of."""
-    folder = FOLDERS[item["kind"]].format(namespace=item["metadata"].get("namespace"))
-    query = [("fieldManager", "tests"), ("force", "true")]
-    kind = "application/apply-patch+yaml"
-    api.request("PATCH", f"{folder}/{item['metadata']['name']}", query=query, content_type=kind, body=item)
+def install(api: ApiServer, namespace: str, items: list[dict[str, Any]]) -> None:
+    """Server-side apply of a namespace and what belongs to an installation in it."""
+    for item in [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, *items]:
+        folder = FOLDERS[item["kind"]].format(namespace=item["metadata"].get("namespace"))
+        query = [("fieldManager", "tests"), ("force", "true")]
+        kind = "application/apply-patch+yaml"
+        api.request("PATCH", f"{folder}/{item['metadata']['name']}", query=query, content_type=kind, body=item)
 
 
 def token(connection: client.ApiClient, namespace: str, account: str) -> str:

@@ -178,13 +178,16 @@ def test_a_router_pod_that_is_gone_needs_no_poke() -> None:
         cluster(FakeApi(failures={path: Unavailable("x")})).poke("vision", Poke("tidegate-router-1", "abc@1"))
 
 
-def test_status_is_written_only_over_the_version_and_the_object_that_was_read() -> None:
+def test_status_is_replaced_whole_and_only_over_the_version_that_was_read() -> None:
     api = FakeApi()
     cluster(api).write_status(FOUND, ModelDeploymentStatus())
     (sent,) = api.sent
     assert (sent["method"], sent["path"]) == ("PATCH", f"{MODELS}/digits/status")
-    assert sent["body"]["metadata"].items() >= {"resourceVersion": "41", "uid": "u-1"}.items()
-    assert "spec" not in sent["body"]
+    assert sent["content_type"] == "application/json-patch+json"
+    assert sent["body"] == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "41"},
+        {"op": "add", "path": "/status", "value": ModelDeploymentStatus().to_wire()},
+    ]
     assert dict(sent["query"])["fieldManager"] == "tidegate"
 
 
