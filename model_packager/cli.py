@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -102,36 +102,12 @@ def export(
     output: Format = OutputFormat.text,
 ) -> None:
     """Convert a model to ONNX, compare it with its source, and write a bundle."""
+    given: dict[str, Any] = dict(locals())
     from model_packager.commands.export import run
 
-    run(
-        Reporter(output),
-        source=source,
-        name=name,
-        version=version,
-        out=out,
-        sample=sample,
-        reference=reference,
-        max_batch_size=max_batch_size,
-        target=target,
-        opset=opset,
-        labels=labels,
-        rename=rename or [],
-        rtol=rtol,
-        atol=atol,
-        serving={
-            "threads": threads,
-            "queue_delay_us": queue_delay_us,
-            "queue_timeout_ms": queue_timeout_ms,
-            "queue_size": queue_size,
-        },
-        allow_pickle=allow_pickle,
-        trust=trust or [],
-        profile=profile,
-        precision=precision,
-        data_digest=data_digest,
-        git_commit=git_commit,
-    )
+    reporter = Reporter(given.pop("output"))
+    serving = {key: given.pop(key) for key in ("threads", "queue_delay_us", "queue_timeout_ms", "queue_size")}
+    run(reporter, **given | {"rename": rename or [], "trust": trust or [], "serving": serving})
 
 
 @app.command(epilog=EXIT_CODES)
