@@ -7,8 +7,9 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import grpc
 import numpy as np
@@ -65,11 +66,12 @@ MOMENTS: dict[str, Callable[[Space], object]] = {
 }
 
 
-def delete_when(make: Make, moment: str) -> None:
+def delete_when(make: Make, moment: str) -> Space:
     space = make("gone-" + moment.replace(" ", "-"))
     space.deploy(MODEL, space.world.bundles["adder:1"])
     space.until(lambda: MOMENTS[moment](space), moment, seconds=180)
     leaves_nothing(space)
+    return space
 
 
 def suspend(make: Make) -> None:
@@ -119,9 +121,9 @@ def kubectl_views(make: Make) -> None:
     space.say(f"{head} / {row}")
     assert head.split() == ["NAME", "MODEL", "PHASE", "READY", "WEIGHT", "REVISION", "AGE"]
     assert row.split()[:4] == [MODEL, "s3://models/adder:1", "Ready", "1/1"]
-    told = {"RolloutStarted", "Promoted", "Ready"}
-    space.until(lambda: {reason for reason, _ in space.events(MODEL)} == told, f"the events {told}", seconds=30)
-    assert len(space.events(MODEL)) == len(told), "an event was told twice"
+    expected = {"RolloutStarted", "Promoted", "Ready"}
+    space.until(lambda: {reason for reason, _ in space.events(MODEL)} == expected, f"events {expected}", seconds=30)
+    assert len(space.events(MODEL)) == len(expected), "an event was told twice"
     pod = next(iter(space.ready_servers(MODEL)))
     assert "Started HTTPService" in space.kubectl("logs", pod, "-c", "triton")
     assert "manifest.json" in space.kubectl("exec", pod, "-c", "triton", "--", "ls", "/bundle")
@@ -250,30 +252,39 @@ STORIES: dict[str, Callable[[Make], None]] = {
 }
 
 
+@dataclass(frozen=True)
+class Told:
+    """Stories under way, by name."""
+
+    stories: dict[str, Future[None]]
+    deletions: dict[str, Future[Space]]
+
+
 @pytest.fixture(scope="module")
-def stories(world: World, make_space: Make) -> Iterator[dict[str, Future[None]]]:
+def told(world: World, make_space: Make) -> Iterator[Told]:
     """Every story side by side, each in a namespace of its own: most of the time is waiting."""
     with ThreadPoolExecutor(len(STORIES) + len(MOMENTS)) as pool:
-        told = {name: pool.submit(story, make_space) for name, story in STORIES.items()}
-        yield told | {moment: pool.submit(delete_when, make_space, moment) for moment in MOMENTS}
+        stories = {name: pool.submit(story, make_space) for name, story in STORIES.items()}
+        yield Told(stories, {moment: pool.submit(delete_when, make_space, moment) for moment in MOMENTS})
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_model_lives_as_users_are_told(stories: dict[str, Future[None]], story: str) -> None:
-    stories[story].result()
+def test_a_model_lives_as_users_are_told(told: Told, story: str) -> None:
+    told.stories[story].result()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_deleted_model_leaves_nothing_behind(stories: dict[str, Future[None]], moment: str) -> None:
-    stories[moment].result()
+def test_a_deleted_model_leaves_nothing_behind(told: Told, moment: str) -> None:
+    space = told.deletions[moment].result()
+    # Once more, now that the operator had time for what it had begun: nothing came back.
+    space.until(lambda: not space.remains(), "nothing came back", seconds=60)
 
 
 @pytest.fixture
-def no_operator(world: World, stories: dict[str, Future[None]]) -> Iterator[Callable[[], None]]:
+def no_operator(world: World, told: Told) -> Iterator[Callable[[], None]]:
     """Takes every operator away for the length of a test, once no other story needs one."""
     scale = ("-n", SYSTEM, "scale", "deployment/tidegate-operator")
-    for story in stories.values():
-        story.exception()
+    wait([*told.stories.values(), *told.deletions.values()], timeout=600)
     yield lambda: world.kubectl(*scale, "--replicas=0") and None
     world.kubectl(*scale, "--replicas=2")
     world.kubectl("-n", SYSTEM, "rollout", "status", "deployment/tidegate-operator", "--timeout=90s", timeout=100)
