@@ -31,6 +31,23 @@ def test_suspend_frees_every_pod_and_resume_needs_no_new_resolve() -> None:
     assert world.jobs_made == set()
 
 
+def test_a_resumed_model_is_not_ready_before_the_routers_find_its_pods() -> None:
+    world = serving(replicas=2)
+    world.edit(suspend=True)
+    world.settle()
+    world.edit(suspend=False)
+    for _ in range(200):
+        world.tick()
+        if world.ready:
+            break
+        if sum(pod.ready for pod in world.cluster.observe().pods(world.name_of(1))) == 2:
+            assert world.condition("Ready").reason in ("Starting", "Routing", "Suspended")
+    ready = {pod.address for pod in world.cluster.observe().pods(world.name_of(1)) if pod.ready}
+    for router in world.cluster.routers:
+        assert ready <= router.http[world.name_of(1)]
+        assert ready <= router.grpc[world.name_of(1)]
+
+
 def test_suspend_in_mid_rollout_frees_every_pod() -> None:
     world = serving()
     world.move_to(2)
