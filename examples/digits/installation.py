@@ -47,8 +47,7 @@ def start(name: str, progress: Progress, *, chart_values: dict[str, str] | None 
         images = build(IMAGES, progress)
     platform = Platform(cluster, Kubectl(cluster.kubeconfig), images)
     for image in images.values():
-        with progress.step(f"loading {image.reference}"):
-            cluster.load_image(str(image.archive_path))
+        cluster.load_image(str(image.archive_path))
     with progress.step("operator, by its Helm chart"):
         install(platform, progress, chart_values or {})
     return platform
@@ -99,7 +98,7 @@ def wait_ready(
         ready = condition(platform, namespace, model)
         if ready.get("status") == "True":
             return
-        said = f"{ready.get('reason', 'Pending')}: {ready.get('message', '')}"
+        said = f"{ready['reason']}: {ready['message']}" if ready else "the operator has not looked at it yet"
         if said != last:
             tell(said)
             last = said
