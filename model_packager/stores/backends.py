@@ -14,6 +14,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
 from model_packager.errors import ArtifactNotFound, FetchFailed
+from model_packager.stores.parallel import result_of
 from model_packager.uri import StoreRoot
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def interruptible(call: Callable[[], T]) -> T:
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return future.result()
+    return result_of(future)
 
 
 def failed(error: Exception, root: StoreRoot) -> FetchFailed:
