@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: setup demo down test test-fast lint unit generate lock clean
+.PHONY: setup demo down test test-fast lint bench generate lock clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,16 @@ test-fast: lint
 test: lint
 	$(BIN)/pytest tests
 
+# What is compared with lives in an environment of its own.
+$(VENV)/bench/.stamp: requirements/bench.txt $(STAMP)
+	$(PYTHON) -m venv $(VENV)/bench
+	$(BIN)/uv pip sync --python $(VENV)/bench/bin/python --require-hashes requirements/bench.txt
+	touch $@
+
+bench: setup $(VENV)/bench/.stamp
+	$(BIN)/python -m tests.bench.exports
+	$(BIN)/python -m tests.bench.stores $(VENV)/bench/bin/python
+
 # Everything that is generated from something else in this repository.
 generate: setup
 	$(BIN)/tidegate crd > crds/modeldeployments.tidegate.dev.yaml
@@ -48,10 +58,14 @@ LOCK := $(BIN)/uv pip compile --quiet pyproject.toml --python-version 3.11 --gen
 
 lock:
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --extra operator --output-file requirements/operator.txt
-	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --extra store --output-file requirements/packager.txt
+	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --extra store --extra oci --extra sign \
+		--output-file requirements/packager.txt
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --group dev --extra operator --extra torch --extra sklearn \
 		--extra xgboost --extra lightgbm --extra keras --extra mlflow --extra oci --extra sign \
 		--output-file requirements/dev.txt
+	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --group pyproject.toml:bench \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --output-file requirements/bench.txt
 	grep -A200 '^uv==' requirements/dev.txt | awk 'NR>1 && /^[a-z]/{exit} {print}' > requirements/uv.txt
 
 clean:

@@ -18,10 +18,11 @@ import typer
 from model_packager import __version__
 from model_packager.console import OutputFormat, Reporter
 from model_packager.errors import InvalidUsage, PackagerError
+from model_packager.tritonserver import Accelerator
 
-EXIT_CODES = """Exit codes: 0 done; 1 verification or parity failed; 2 wrong usage; 3 not found in the store;
-4 store not usable; 5 version already published as something else, or alias moved meanwhile; 6 model cannot be exported;
-7 a Python package is missing; 130 and 143 interrupted."""
+EXIT_CODES = """Exit codes: 0 done; 1 refused: verification, signature, parity, contract or replay failed;
+2 wrong usage; 3 not found in the store; 4 store not usable; 5 version already published as something else, or alias
+moved meanwhile; 6 model cannot be exported; 7 a Python package or the server is missing; 130 and 143 interrupted."""
 
 SOURCES = (
     "A .pt2, .skops, .keras, .ubj or .json (XGBoost), .txt (LightGBM) or .onnx file, "
@@ -45,7 +46,13 @@ Termination = Annotated[
 ]
 Digest = Annotated[str | None, typer.Option(help="Require this digest (sha256:...).")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a bundle.")]
-Signature = Annotated[Path | None, typer.Option(help="Signature file; DIR.sig beside the bundle if not given.")]
+Signature = Annotated[
+    Path | None, typer.Option(help="Signature file; DIR.sig beside a folder, and the store's for a URI, if not given.")
+]
+PublicKey = Annotated[
+    Path | None,
+    typer.Option(help="Public keys (PEM), one of which must have signed; else MODEL_PACKAGER_PUBLIC_KEY, as PEM text."),
+]
 ModelUri = Annotated[str, typer.Argument(metavar="URI", help="Such as s3://bucket/name:version or ...name@sha256:...")]
 
 
@@ -114,12 +121,18 @@ def export(
 def push(
     folder: BundleFolder,
     root: Annotated[str, typer.Argument(metavar="ROOT_URI", help="Store, such as s3://bucket/prefix or file:///dir.")],
+    signature: Annotated[
+        Path | None, typer.Option(help="Signature to publish with it; DIR.sig beside the bundle if it exists.")
+    ] = None,
+    allow_breaking: Annotated[
+        bool, typer.Option("--allow-breaking", help="Publish although a semantic version promises too much.")
+    ] = False,
     output: Format = OutputFormat.text,
 ) -> None:
     """Verify a bundle and publish it as an immutable version."""
     from model_packager.commands import bundles
 
-    bundles.push(folder, root, Reporter(output))
+    bundles.push(folder, root, signature, Reporter(output), allow_breaking=allow_breaking)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -127,58 +140,58 @@ def pull(
     uri: ModelUri,
     to: Annotated[Path, typer.Option(help="New or empty folder; one that holds this bundle already is fine.")],
     digest: Digest = None,
+    key: PublicKey = None,
+    signature: Annotated[Path | None, typer.Option(help="Keep the signature in this file, beside the folder.")] = None,
     termination_log: Termination = None,
     output: Format = OutputFormat.text,
 ) -> None:
     """Fetch a bundle, verifying every byte, and place it whole or not at all."""
     from model_packager.commands import bundles
 
-    bundles.pull(uri, to, digest, termination_log, Reporter(output))
+    bundles.pull(uri, to, digest, key, signature, termination_log, Reporter(output))
 
 
 @app.command(epilog=EXIT_CODES)
 def resolve(
     uri: ModelUri,
     digest: Digest = None,
+    key: PublicKey = None,
     termination_log: Termination = None,
     output: Format = OutputFormat.json,
 ) -> None:
     """Find what a URI means now, from the manifest alone."""
     from model_packager.commands import bundles
 
-    bundles.resolve(uri, digest, termination_log, Reporter(output))
+    bundles.resolve(uri, digest, key, termination_log, Reporter(output))
 
 
 @app.command(epilog=EXIT_CODES)
 def verify(
-    folder: BundleFolder,
+    target: Annotated[str, typer.Argument(metavar="URI|DIR", help="A published model or a bundle folder.")],
     digest: Digest = None,
-    key: Annotated[Path | None, typer.Option(help="Public key (PEM) that must have signed the bundle.")] = None,
+    key: PublicKey = None,
     signature: Signature = None,
     output: Format = OutputFormat.text,
 ) -> None:
-    """Recompute every hash of a bundle and refuse whatever is not listed."""
-    if key is not None:
-        from model_packager.commands import sign as signatures
+    """Recompute every hash of a bundle and refuse whatever is not listed; of a published one nothing is kept."""
+    from model_packager.commands import sign as signatures
 
-        signatures.verify(folder, digest, key, signature, Reporter(output))
-        return
-    from model_packager.commands import bundles
-
-    bundles.verify(folder, digest, Reporter(output))
+    signatures.verify(target, digest, key, signature, Reporter(output))
 
 
 @app.command(epilog=EXIT_CODES)
 def sign(
-    folder: BundleFolder,
+    target: Annotated[str, typer.Argument(metavar="URI|DIR", help="A published model or a bundle folder.")],
     key: Annotated[Path, typer.Option(help="Private key on an elliptic curve, as PEM without a password.")],
-    signature: Signature = None,
+    signature: Annotated[
+        Path | None, typer.Option(help="Where to write that of a folder; DIR.sig beside it if not given.")
+    ] = None,
     output: Format = OutputFormat.text,
 ) -> None:
     """Sign a bundle with OpenSSF model signing; the digest stays as it is."""
     from model_packager.commands import sign as signatures
 
-    signatures.sign(folder, key, signature, Reporter(output))
+    signatures.sign(target, key, signature, Reporter(output))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -186,12 +199,13 @@ def diff(
     old: Annotated[str, typer.Argument(metavar="A", help="URI or folder of the bundle that clients know.")],
     new: Annotated[str, typer.Argument(metavar="B", help="URI or folder of the bundle that may take its place.")],
     allow_breaking: Annotated[bool, typer.Option("--allow-breaking", help="End with 0 also if clients break.")] = False,
+    answers: Annotated[bool, typer.Option(help="Run both on the golden inputs of A, fetched if needed.")] = True,
     output: Format = OutputFormat.text,
 ) -> None:
     """Compare two bundles: Compatible, Additive or Breaking, with sizes, latency and answers; 1 if Breaking."""
     from model_packager.commands import diff as comparing
 
-    comparing.diff(old, new, Reporter(output), allow_breaking=allow_breaking)
+    comparing.diff(old, new, Reporter(output), allow_breaking=allow_breaking, answers=answers)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -231,7 +245,7 @@ def alias(
 
 @app.command(epilog=EXIT_CODES)
 def replay(
-    folder: BundleFolder,
+    target: Annotated[str, typer.Argument(metavar="URI|DIR", help="A published model or a bundle folder.")],
     endpoint: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="HTTP address of the server.")] = None,
     grpc: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="gRPC address of the server.")] = None,
     model: Annotated[str | None, typer.Option(help="Name on the server, if it is not the bundle's.")] = None,
@@ -240,7 +254,36 @@ def replay(
     """Ask a running server the golden cases of a bundle; 1 if an answer is outside its tolerance."""
     from model_packager.commands import replay as replaying
 
-    replaying.replay(folder, endpoint, grpc, model, Reporter(output))
+    replaying.run(target, endpoint, grpc, model, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def serve(
+    target: Annotated[str, typer.Argument(metavar="URI|DIR", help="A published model or a bundle folder.")],
+    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for HTTP.")] = 8000,
+    grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for gRPC.")] = 8001,
+    metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for metrics.")] = 8002,
+    host: Annotated[str, typer.Option(help="IPv4 address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    image: Annotated[
+        str | None, typer.Option(help="Image to run by docker, also if tritonserver is installed.")
+    ] = None,
+    accelerator: Annotated[Accelerator, typer.Option(help="Configuration to serve.")] = Accelerator.cpu,
+    shm_size: Annotated[str, typer.Option(help="Shared memory of the container.")] = "1g",
+    timeout: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds until the model must be ready.")] = 120,
+    check: Annotated[
+        bool, typer.Option("--check", help="Replay the golden cases over HTTP and gRPC, then end; 1 if one fails.")
+    ] = False,
+    output: Format = OutputFormat.text,
+) -> None:
+    """Serve a bundle on Triton: the tritonserver on PATH, else one in a container by docker."""
+    from model_packager.commands.serve import ServeOptions, run
+    from model_packager.tritonserver import Address
+
+    address = Address(host=host, http=http_port, grpc=grpc_port, metrics=metrics_port)
+    options = ServeOptions(
+        address=address, image=image, accelerator=accelerator, shm_size=shm_size, timeout=timeout, check=check
+    )
+    run(target, options, Reporter(output))
 
 
 class _Interrupted(BaseException):

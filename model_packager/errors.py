@@ -113,3 +113,16 @@ class ReplayFailed(PackagerError):
     """A running server does not give the recorded answers within the tolerances of the bundle."""
 
     reason = "ReplayFailed"
+
+
+class ServerMissing(PackagerError):
+    """There is no Triton on this machine, and no way to get one."""
+
+    reason = "ServerMissing"
+    exit_code = 7
+
+
+class ServeFailed(PackagerError):
+    """Triton ended, or did not become ready in time."""
+
+    reason = "ServeFailed"

@@ -48,6 +48,17 @@ def pull(manifest: Manifest, store: Store, target: Path, progress: Progress = si
     return True
 
 
+def fetch_part(manifest: Manifest, store: Store, folder: Path, prefix: str, progress: Progress = silent) -> None:
+    """Write the files of a bundle whose path starts with ``prefix`` into an empty folder, each one verified.
+
+    The result is no bundle: there is no manifest in it. Raises what :func:`pull` raises.
+    """
+    try:
+        _write_files(tuple(file for file in manifest.files if file.path.startswith(prefix)), store, folder, progress)
+    except OSError as error:
+        raise FetchFailed(f"{prefix} could not be written to {folder}: {error.strerror or error}.") from error
+
+
 def _pull_beside(manifest: Manifest, store: Store, target: Path, progress: Progress) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
@@ -97,18 +108,20 @@ def _is_complete(manifest: Manifest, target: Path) -> bool:
 
 
 def _download(manifest: Manifest, store: Store, folder: Path, progress: Progress) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < manifest.size_bytes:
-        raise FetchFailed(
-            f"The bundle needs {manifest.size_bytes} bytes on the disk of {folder.parent}; {free} are free."
-        )
-    for file, parts in groupby(read_files(manifest.files, store), key=itemgetter(0)):
-        _write_verified(folder, file, (chunk for _, chunk in parts), progress)
+    _write_files(manifest.files, store, folder, progress)
     handle = _create(folder, MANIFEST_NAME)
     try:
         _write(handle, manifest.canonical_bytes())
     finally:
         os.close(handle)
+
+
+def _write_files(files: tuple[File, ...], store: Store, folder: Path, progress: Progress) -> None:
+    needed, free = sum(file.size for file in files), shutil.disk_usage(folder).free
+    if free < needed:
+        raise FetchFailed(f"The bundle needs {needed} bytes on the disk of {folder.parent}; {free} are free.")
+    for file, parts in groupby(read_files(files, store), key=itemgetter(0)):
+        _write_verified(folder, file, (chunk for _, chunk in parts), progress)
 
 
 def _write_verified(folder: Path, file: File, chunks: Iterable[bytes], progress: Progress) -> None:

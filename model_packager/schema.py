@@ -158,3 +158,4 @@ class Provenance(Frozen):
     tools: Annotated[dict[Text, Text], Field(max_length=64)]
     mlflow: MlflowOrigin | None = None
     precision: Literal["fp16", "int8"] | None = None
+    target: Text | None = None

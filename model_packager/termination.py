@@ -8,13 +8,24 @@ from typing import Any, Final
 
 from model_packager.errors import PackagerError
 from model_packager.manifest import Manifest
+from model_packager.signing import Signature
 
 MAX_BYTES: Final = 4096  # the kubelet keeps no more of a termination log
-_REASONS: Final = ("FetchFailed", "ArtifactNotFound", "DigestMismatch", "BundleInvalid")
+_REASONS: Final = (
+    "FetchFailed",
+    "ArtifactNotFound",
+    "DigestMismatch",
+    "BundleInvalid",
+    "SignatureMissing",
+    "SignatureInvalid",
+)
 
 
-def success(manifest: Manifest) -> dict[str, Any]:
-    """What a controller needs to know of a bundle; the tensors are left out if they do not fit."""
+def success(manifest: Manifest, signature: Signature | None = None) -> dict[str, Any]:
+    """What a controller needs to know of a bundle; the tensors are left out if they do not fit.
+
+    ``signature`` is a verified one, if one was demanded.
+    """
     fields: dict[str, Any] = {
         "digest": manifest.digest(),
         "name": manifest.name,
@@ -22,6 +33,7 @@ def success(manifest: Manifest) -> dict[str, Any]:
         "sizeBytes": manifest.size_bytes,
         "opset": manifest.compatibility.opset,
         "ir": manifest.compatibility.ir_version,
+        **({"signedBy": signature.key_id} if signature else {}),
     }
     tensors = {
         kind: [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in found]

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
-from model_packager.errors import ArtifactNotFound, BundleInvalid, DigestMismatch, PackagerError, VersionConflict
+from model_packager import signing
+from model_packager.errors import (
+    ArtifactNotFound,
+    BundleInvalid,
+    DigestMismatch,
+    PackagerError,
+    SignatureInvalid,
+    SignatureMissing,
+    VersionConflict,
+)
 from model_packager.folder import verify_folder
+from model_packager.keys import PublicKey
 from model_packager.manifest import MAX_MANIFEST_BYTES, File, Manifest, parse_manifest
 from model_packager.stores import CHUNK_BYTES, Progress, Store
-from model_packager.stores.parallel import PARALLEL
+from model_packager.stores.parallel import PARALLEL, result_of
 from model_packager.uri import ModelReference, StoreRoot
 
 READ_AHEAD = 8  # chunks in memory at most, while one is being hashed and written
@@ -21,15 +34,27 @@ def silent(path: str, size: int) -> None:
     """A Progress that shows nothing."""
 
 
-def push(folder: Path, root: StoreRoot, store: Store, progress: Progress = silent) -> ModelReference:
+def push(
+    folder: Path,
+    root: StoreRoot,
+    store: Store,
+    progress: Progress = silent,
+    *,
+    signature: signing.Signature | None = None,
+) -> ModelReference:
     """Publish a verified folder; return its versioned reference. An equal version is success, even if retried.
 
-    Raises VersionConflict if the version is published with another digest, before anything is uploaded if possible.
+    Raises VersionConflict if the version is published with another digest, and SignatureInvalid if ``signature`` says
+    that it is of another bundle, before anything is uploaded if possible. A version is visible with its signature.
     """
     manifest = verify_folder(folder)
     digest = manifest.digest()
+    if signature is not None:
+        signing.check_names(signature, digest, "The signature")
     _check_owner(manifest, store.read_pointer(manifest.name, manifest.version), digest, root)
     store.put_bundle(manifest, folder, progress)
+    if signature is not None:
+        store.put_signature(manifest.name, digest, signature.key_id, signature.data)
     _check_owner(manifest, store.create_pointer(manifest.name, manifest.version, digest), digest, root)
     return ModelReference(root, manifest.name, version=manifest.version)
 
@@ -60,6 +85,43 @@ def read_manifest(reference: ModelReference, store: Store, digest: str) -> Manif
     return manifest
 
 
+def read_signature(root: StoreRoot, manifest: Manifest, store: Store, keys: Sequence[PublicKey]) -> signing.Signature:
+    """The first signature in the store that one of the keys made of this manifest.
+
+    Raises SignatureMissing if there is none by any of them, and SignatureInvalid if what there is does not verify.
+    """
+    digest = manifest.digest()
+    refused: SignatureInvalid | None = None
+    for key in keys:
+        try:
+            data = store.read_signature(manifest.name, digest, key.key_id, signing.MAX_SIGNATURE_BYTES)
+            if data is None:
+                continue
+            found = signing.parse_signature(data, f"The signature of {digest} by the key {key.key_id} in {root}")
+            signing.verify_signature(manifest, found, keys)
+            return found
+        except SignatureInvalid as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
+    reference = ModelReference(root, manifest.name, digest=digest)
+    raise SignatureMissing(
+        f"There is no signature of {digest} by the key {signing.key_ids(keys)} in {root}; sign the bundle with "
+        f"model-packager sign {reference} --key PRIVATE."
+    )
+
+
+def verify_files(manifest: Manifest, store: Store, progress: Progress = silent) -> None:
+    """Read every file in the store and compare its hash; nothing is kept. Raises BundleInvalid for an altered one."""
+    for file, parts in groupby(read_files(manifest.files, store), key=itemgetter(0)):
+        seen = hashlib.sha256()
+        for _, chunk in parts:
+            seen.update(chunk)
+            progress(file.path, len(chunk))
+        if seen.hexdigest() != file.sha256:
+            raise BundleInvalid(f"The blob of {file.path!a} was altered in the store: its sha256 differs.")
+
+
 def read_files(files: tuple[File, ...], store: Store) -> Generator[tuple[File, bytes], None, None]:
     """All files in order, in chunks, read ahead in parallel; an empty file gives one empty chunk.
 
@@ -88,7 +150,7 @@ def _chunks(files: tuple[File, ...]) -> Iterator[tuple[File, int]]:
 
 
 def _result(file: File, chunk: Future[bytes] | None) -> tuple[File, bytes]:
-    return file, b"" if chunk is None else chunk.result()
+    return file, b"" if chunk is None else result_of(chunk)
 
 
 def _check_owner(manifest: Manifest, found: str | None, digest: str, root: StoreRoot) -> None:

@@ -53,6 +53,11 @@ class Layout:
         return self.root / "config"
 
     @property
+    def registries(self) -> Path:
+        """How to reach image registries: ``<host:port>/hosts.toml``, as containerd reads it before each pull."""
+        return self.config / "registries"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -42,6 +42,9 @@ address = "{CONTAINERD_SOCKET}"
 [plugins."io.containerd.cri.v1.images"]
 snapshotter = "{snapshotter}"
 
+[plugins."io.containerd.cri.v1.images".registry]
+config_path = {_toml(plan.layout.registries)}
+
 [plugins."io.containerd.cri.v1.images".pinned_images]
 sandbox = "{PAUSE_IMAGE}"
 

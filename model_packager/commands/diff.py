@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
-import math
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model_packager import placing
 from model_packager.commands.bundles import open_reference
 from model_packager.compatibility import Change, compare_contracts
 from model_packager.console import Reporter
-from model_packager.errors import ContractBroken, InvalidUsage
+from model_packager.errors import ContractBroken
 from model_packager.folder import verify_folder
 from model_packager.manifest import Manifest
+from model_packager.stores import Store
+from model_packager.versions import version_problem
 
 
-def diff(old: str, new: str, reporter: Reporter, *, allow_breaking: bool) -> None:
-    """Report; raises ContractBroken after the report if a client of A may fail with B, unless that is allowed."""
-    before, after = _load(old), _load(new)
+@dataclass(frozen=True)
+class Side:
+    """One of the two bundles. ``folder`` is where it is, or where it comes to from ``store`` if its answers matter."""
+
+    manifest: Manifest
+    store: Store | None
+    folder: Path
+
+    def fetch(self, reporter: Reporter) -> Path:
+        """The folder, with the bundle in it."""
+        if self.store is not None:
+            placing.pull(self.manifest, self.store, self.folder, reporter.transferred)
+        return self.folder
+
+
+def diff(old: str, new: str, reporter: Reporter, *, allow_breaking: bool, answers: bool = True) -> None:
+    """Report; raises ContractBroken after the report if a client of A may fail with B, unless that is allowed.
+
+    Without ``answers`` nothing but the manifests is read.
+    """
+    with tempfile.TemporaryDirectory(prefix="model-packager-") as scratch:
+        sides = _load(old, Path(scratch) / "a"), _load(new, Path(scratch) / "b")
+        numbers = _numeric(*sides, reporter) if answers else None
+    before, after = (side.manifest for side in sides)
     found = compare_contracts(before.contract, after.contract)
-    numbers = None if "://" in old or "://" in new else _numeric(Path(old), Path(new), before, after)
     fields: dict[str, Any] = {
         "old": _identity(before),
         "new": _identity(after),
         "verdict": found.verdict,
         "changes": [_fields(change) for change in found.changes],
+        "versionProblem": version_problem(before.version, after.version, found),
         "latency": _latency(before, after),
         "numeric": numbers,
     }
@@ -33,8 +58,11 @@ def diff(old: str, new: str, reporter: Reporter, *, allow_breaking: bool) -> Non
         raise ContractBroken(f"Clients of {before.name}:{before.version} may fail: {'; '.join(breaking)}.")
 
 
-def _load(target: str) -> Manifest:
-    return open_reference(target, None)[1] if "://" in target else verify_folder(Path(target))
+def _load(target: str, place: Path) -> Side:
+    if "://" not in target:
+        return Side(verify_folder(Path(target)), None, Path(target))
+    store, manifest = open_reference(target, None)
+    return Side(manifest, store, place)
 
 
 def _identity(manifest: Manifest) -> dict[str, Any]:
@@ -72,38 +100,15 @@ def _latency(before: Manifest, after: Manifest) -> list[dict[str, float]]:
     ]  # fmt: skip
 
 
-def _numeric(old: Path, new: Path, before: Manifest, after: Manifest) -> list[dict[str, Any]] | None:
-    """Largest differences of B from A on the golden inputs of A, or None where the inputs do not fit or do not run."""
-    same = {(t.name, t.datatype) for t in before.contract.inputs} == {
-        (t.name, t.datatype) for t in after.contract.inputs
-    }
+def _numeric(old: Side, new: Side, reporter: Reporter) -> list[dict[str, Any]] | None:
+    """Differences of the answers, or None where they cannot be had. Bundles in a store are fetched for it."""
     try:
-        import numpy as np
-
-        from model_packager.export.golden import read_case
-        from model_packager.local import open_model
+        from model_packager.answers import differences, same_inputs
     except ModuleNotFoundError:
         return None
-    if not same:
+    if not same_inputs(old.manifest.contract, new.manifest.contract):
         return None
-    models = [open_model(old, before), open_model(new, after)]
-    worst: dict[str, dict[str, Any]] = {}
-    for case in before.golden.cases:
-        inputs, _ = read_case(old, case.name)
-        try:
-            first, second = (model(inputs) for model in models)
-        except InvalidUsage:
-            return None
-        for name in sorted(first.keys() & second.keys()):
-            ours, theirs = first[name], second[name]
-            entry = worst.setdefault(name, {"output": name, "maxAbs": 0.0, "equal": True})
-            entry["equal"] = bool(entry["equal"] and np.array_equal(ours, theirs))
-            if ours.shape != theirs.shape or ours.dtype.kind not in "fiub" or theirs.dtype.kind not in "fiub":
-                entry["maxAbs"] = None if not entry["equal"] else entry["maxAbs"]
-            elif ours.size and entry["maxAbs"] is not None:
-                difference = float(np.max(np.abs(ours.astype(np.float64) - theirs.astype(np.float64))))
-                entry["maxAbs"] = max(entry["maxAbs"], difference) if math.isfinite(difference) else None
-    return [worst[name] for name in sorted(worst)]
+    return differences(old.fetch(reporter), new.fetch(reporter), old.manifest, new.manifest)
 
 
 def _lines(fields: dict[str, Any]) -> list[str]:
@@ -111,6 +116,8 @@ def _lines(fields: dict[str, Any]) -> list[str]:
     lines = [f"{fields['verdict']}: {old['name']}:{old['version']} -> {new['name']}:{new['version']}"]
     for change in fields["changes"]:
         lines.append(f"  {'breaking' if change['breaking'] else 'additive'} {change['reason']}: {change['message']}")
+    if fields["versionProblem"]:
+        lines.append(f"  version  {fields['versionProblem']}")
     for what in ("sizeBytes", "opset", "ir"):
         lines.append(f"  {what}  {old[what]} -> {new[what]}")
     for point in fields["latency"]:
@@ -119,7 +126,7 @@ def _lines(fields: dict[str, Any]) -> list[str]:
             f"p95 {point['oldP95Ms']} -> {point['newP95Ms']} ms"
         )
     if fields["numeric"] is None:
-        return [*lines, "  numeric difference not measured (needs two folders with inputs that fit)"]
+        return [*lines, "  answers not compared (the inputs do not fit, or it was not asked for)"]
     for entry in fields["numeric"]:
         shown = "not comparable" if entry["maxAbs"] is None else f"{entry['maxAbs']:g}"
         lines.append(f"  output {entry['output']}: largest difference {shown}{', equal' if entry['equal'] else ''}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from model_packager import placing
+from model_packager.commands.bundles import open_reference
 from model_packager.console import Reporter
 from model_packager.errors import FetchFailed, InvalidUsage, ReplayFailed
 from model_packager.export.golden import decode, read_case
@@ -24,9 +27,24 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 Ask = Callable[[Manifest, GoldenCase], Arrays]
 
 
-def replay(folder: Path, endpoint: str | None, grpc: str | None, model: str | None, reporter: Reporter) -> None:
-    """Report the largest errors and the latency; raises ReplayFailed after the report if an answer is outside."""
-    manifest = verify_folder(folder)
+def run(target: str, endpoint: str | None, grpc: str | None, model: str | None, reporter: Reporter) -> None:
+    """Replay a folder, or a bundle in a store, of which only the golden cases are fetched."""
+    if "://" not in target:
+        replay(Path(target), verify_folder(Path(target)), endpoint, grpc, model, reporter)
+        return
+    store, manifest = open_reference(target, None)
+    with tempfile.TemporaryDirectory(prefix="model-packager-") as folder:
+        placing.fetch_part(manifest, store, Path(folder), "golden/", reporter.transferred)
+        replay(Path(folder), manifest, endpoint, grpc, model, reporter)
+
+
+def replay(
+    folder: Path, manifest: Manifest, endpoint: str | None, grpc: str | None, model: str | None, reporter: Reporter
+) -> None:
+    """Report the largest errors and the latency; raises ReplayFailed after the report if an answer is outside.
+
+    ``folder`` has the verified golden cases of ``manifest``.
+    """
     name = model or manifest.name
     asks: dict[str, Ask] = {}
     if endpoint:

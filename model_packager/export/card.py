@@ -12,7 +12,8 @@ def model_card(manifest: Manifest, notes: list[str]) -> str:
         f"# {manifest.name} {manifest.version}",
         "",
         f"Exported from {source.framework} {source.framework_version} ({source.format}) to ONNX opset {needs.opset}, "
-        f"IR version {needs.ir_version}; needs ONNX Runtime {needs.min_onnxruntime} or newer.",
+        f"IR version {needs.ir_version}; needs ONNX Runtime {needs.min_onnxruntime} or newer."
+        + (f" Made for {manifest.provenance.target}." if manifest.provenance.target else ""),
         "",
         "## Contract",
         "",

@@ -59,7 +59,8 @@ def _answer(converted: Converted, inputs: Arrays) -> list[Array]:
     outputs = converted.outputs
     if len(answer) != len(outputs):
         raise ExportFailed(f"The source gave {len(answer)} outputs and the ONNX model has {len(outputs)}.")
-    return [as_datatype(np.asarray(value), tensor.datatype) for value, tensor in zip(answer, outputs, strict=True)]
+    arrays = [np.atleast_1d(value) for value in answer]  # as the graph was changed: a server has no scalars
+    return [as_datatype(value, tensor.datatype) for value, tensor in zip(arrays, outputs, strict=True)]
 
 
 def _reference(converted: Converted) -> str:

@@ -65,6 +65,7 @@ def convert(request: ExportRequest, say: Say) -> Converted:
     if request.precision:
         say(f"reducing the precision to {request.precision}")
         model = graph.normalise(reduce_precision(model, request.precision), model.ir_version)
+    model = graph.without_scalars(model)
     inputs, outputs = graph.tensors(model.graph.input), graph.tensors(model.graph.output)
     sample = samples.conform({request.rename.get(name, name): value for name, value in given.items()}, inputs)
     limits = tolerances(outputs, request.rtol, request.atol, request.precision)

@@ -109,6 +109,33 @@ def _strip(part: Any) -> None:
     del part.metadata_props[:]
 
 
+def without_scalars(model: ModelProto) -> ModelProto:
+    """Give a scalar output the shape [1], because no server has tensors without a dimension.
+
+    Raises ExportFailed for a scalar input: its sample would have another shape than the source knows.
+    """
+    graph = model.graph
+    if scalar := next((value.name for value in graph.input if _is_scalar(value)), None):
+        raise ExportFailed(f"The input {scalar!a} is a scalar, which no server takes; give it the shape [1].")
+    names = [value.name for value in graph.output if _is_scalar(value)]
+    if not names:
+        return model
+    shape = onnx.helper.make_tensor("scalar__shape", onnx.TensorProto.INT64, [1], [1])
+    graph.initializer.append(shape)
+    _substitute(graph, {name: f"{name}__scalar" for name in names})
+    for value in graph.output:
+        if (name := value.name.removesuffix("__scalar")) in names:
+            graph.node.append(onnx.helper.make_node("Reshape", [value.name, shape.name], [name]))
+            value.name = name
+            value.type.tensor_type.shape.dim.add(dim_value=1)
+    return model
+
+
+def _is_scalar(value: ValueInfoProto) -> bool:
+    kind = value.type.tensor_type
+    return value.type.HasField("tensor_type") and kind.HasField("shape") and not kind.shape.dim
+
+
 def name_batch(model: ModelProto) -> None:
     """Mark the first dimension of every input and output as the batch; servers ask for that before they batch."""
     for value in [*model.graph.input, *model.graph.output]:

@@ -132,6 +132,7 @@ def _manifest(
             },
             mlflow=info.mlflow,
             precision=request.precision,
+            target=request.target.name if request.target else None,
         ),
     )
 

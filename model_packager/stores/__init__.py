@@ -2,8 +2,9 @@
 
 Object stores and folders hold ``<root>/blobs/sha256/<hex>``, every file and every canonical manifest once, and
 ``<root>/models/<name>/<version>``, the digest that a version means; ``<root>/models/<name>/aliases/<alias>`` may be
-moved. A registry holds the same as an image and tags. The version is created last and on condition that there is
-none, so a publish is atomic, a retry is free, and of two publishers of one version exactly one wins.
+moved. Signatures are at ``<root>/signatures/<hex of the bundle>/<key id>.sig``. A registry holds the same as images and
+tags. The version is created last and on condition that there is none, so a publish is atomic, a retry is free, and of
+two publishers of one version exactly one wins.
 """
 
 from __future__ import annotations
@@ -51,6 +52,15 @@ class Store(Protocol):
 
     def move_alias(self, name: str, alias: str, digest: str) -> str | None:
         """Let the alias mean ``digest``; return what it meant before. Raises AliasConflict if another was faster."""
+
+    def put_signature(self, name: str, digest: str, key_id: str, data: bytes) -> None:
+        """Store the signature of a bundle by the key with this id, in place of an earlier one by this key.
+
+        The bundle is there already. Raises ArtifactNotFound if a registry does not have it.
+        """
+
+    def read_signature(self, name: str, digest: str, key_id: str, limit: int) -> bytes | None:
+        """The signature of a bundle by a key, not verified, or None. Raises SignatureInvalid over ``limit`` bytes."""
 
     def list_names(self) -> list[str]:
         """Names of all models, sorted."""

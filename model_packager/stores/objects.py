@@ -13,7 +13,14 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
 from obstore.store import LocalStore
 
-from model_packager.errors import AliasConflict, ArtifactNotFound, BundleInvalid, DigestMismatch, InvalidReference
+from model_packager.errors import (
+    AliasConflict,
+    ArtifactNotFound,
+    BundleInvalid,
+    DigestMismatch,
+    InvalidReference,
+    SignatureInvalid,
+)
 from model_packager.manifest import File, Manifest
 from model_packager.stores import CHUNK_BYTES, Progress
 from model_packager.stores.backends import STORE_ERRORS, Backend, failed, interruptible
@@ -135,6 +142,24 @@ class ObjectStore:
             raise failed(error, self._root) from error
         return previous
 
+    def put_signature(self, name: str, digest: str, key_id: str, data: bytes) -> None:
+        try:
+            interruptible(partial(obstore.put, self._backend, _signature(digest, key_id), data, use_multipart=False))
+        except STORE_ERRORS as error:
+            raise failed(error, self._root) from error
+
+    def read_signature(self, name: str, digest: str, key_id: str, limit: int) -> bytes | None:
+        def read() -> bytes:
+            found = obstore.get(self._backend, _signature(digest, key_id))
+            if (size := found.meta["size"]) > limit:
+                raise SignatureInvalid(
+                    f"The signature of {digest} by the key {key_id} in {self._root} has {size} bytes, more than "
+                    f"{limit}; sign the bundle again."
+                )
+            return bytes(found.bytes())
+
+        return self._absent_as_none(read)
+
     def list_names(self) -> list[str]:
         return sorted(_last(path) for path in self._list("models/", "common_prefixes"))
 
@@ -203,6 +228,10 @@ def _pointer(name: str, version: str) -> str:
 
 def _alias(name: str, alias: str) -> str:
     return f"models/{name}/{ALIASES}/{alias}"
+
+
+def _signature(digest: str, key_id: str) -> str:
+    return f"signatures/{digest.removeprefix('sha256:')}/{key_id}.sig"
 
 
 def _last(path: str) -> str:

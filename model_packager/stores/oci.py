@@ -1,9 +1,10 @@
 """Bundles in an OCI registry, as images that a container runtime can pull or mount.
 
-A model ``name`` under the root is the repository ``<path>/<name>``. A version is the tag of that name. Two kinds of
+A model ``name`` under the root is the repository ``<path>/<name>``. A version is the tag of that name. Three kinds of
 tags beside the versions start with ``_``, which no version does: ``_bundle.<hex>`` finds an image by the digest of its
-bundle, and ``_alias.<alias>`` is an alias. What is read is never believed: the tag gives the digest of the bundle, the
-first layer its manifest, which must have this digest, and the manifest the hashes of all files.
+bundle, ``_alias.<alias>`` is an alias, and ``_sig.<hex>.<key id>`` is a signature of a bundle. What is read is never
+believed: the tag gives the digest of the bundle, the first layer its manifest, which must have this digest, and the
+manifest the hashes of all files.
 """
 
 from __future__ import annotations
@@ -16,11 +17,19 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from model_packager.errors import AliasConflict, ArtifactNotFound, BundleInvalid, FetchFailed, InvalidReference
+from model_packager.errors import (
+    AliasConflict,
+    ArtifactNotFound,
+    BundleInvalid,
+    FetchFailed,
+    InvalidReference,
+    SignatureInvalid,
+)
 from model_packager.manifest import MANIFEST_NAME, Manifest, digest_of, parse_manifest
 from model_packager.stores import Progress
 from model_packager.stores import oci_layout as layout
 from model_packager.stores.oci_images import Image, Repository, pages_of, parse_image
+from model_packager.stores.oci_signatures import EMPTY, parse_signature_manifest, signature_manifest, signature_tag
 from model_packager.stores.parallel import in_parallel
 from model_packager.stores.registry import Registry
 from model_packager.uri import StoreRoot
@@ -160,6 +169,34 @@ class OciStore:
             raise AliasConflict(f"The alias {alias} of {name} in {self._root} was moved to {now} at the same time.")
         return previous
 
+    def put_signature(self, name: str, digest: str, key_id: str, data: bytes) -> None:
+        image = self.image(name, digest)
+        if image is None:
+            raise ArtifactNotFound(f"{self._root} does not have {digest} of {name}.")
+        repository = self._repository(name)
+        for blob in (EMPTY, data):
+            repository.upload(digest_of(blob), len(blob), partial(_whole, blob))
+        tag, manifest = signature_tag(digest, key_id), signature_manifest(data, key_id, image.data)
+        if not repository.tag(tag, manifest) and repository.manifest(tag) != manifest:
+            raise FetchFailed(
+                f"{self._root} refuses to replace the tag {tag} of {name}, another signature by this key; it must be "
+                "mutable."
+            )
+
+    def read_signature(self, name: str, digest: str, key_id: str, limit: int) -> bytes | None:
+        repository = self._repository(name)
+        manifest = repository.manifest(signature_tag(digest, key_id))
+        if manifest is None:
+            return None
+        what = f"The signature of {digest} by the key {key_id} in {self._root}"
+        layer, size = parse_signature_manifest(manifest, what)
+        if size > limit:
+            raise SignatureInvalid(f"{what} has {size} bytes, more than {limit}; sign the bundle again.")
+        try:
+            return repository.read_range(layer, 0, size)
+        except (ArtifactNotFound, BundleInvalid) as error:
+            raise SignatureInvalid(f"{what} is not complete; sign the bundle again.") from error
+
     def list_names(self) -> list[str]:
         prefix = f"{self._root.path}/" if self._root.path else ""
         pages = pages_of(self._registry, "/v2/_catalog?n=1000", "a request for its repositories; name the model")
@@ -200,3 +237,7 @@ class OciStore:
 
     def _repository(self, name: str) -> Repository:
         return Repository(self._registry, f"{self._root.path}/{name}" if self._root.path else name)
+
+
+def _whole(data: bytes) -> list[bytes]:
+    return [data]

@@ -86,6 +86,11 @@ class Repository:
 
     def image(self, reference: str) -> Image | None:
         """The image with a tag. Raises BundleInvalid if it is something else."""
+        data = self.manifest(reference)
+        return None if data is None else parse_image(data, f"The tag {reference} of {self._name}")
+
+    def manifest(self, reference: str) -> bytes | None:
+        """The manifest with a tag, whatever it is of; at most MAX_IMAGE_BYTES of it."""
         path = self._path(f"manifests/{reference}")
         found = self._registry.call("GET", path, headers={"Accept": MANIFEST_TYPE})
         with _released(found):
@@ -93,7 +98,7 @@ class Repository:
                 return None
             if found.status != _OK:
                 raise self._registry.failed(found, f"a request for the tag {reference} of {self._name}")
-            return parse_image(self._read(found, MAX_IMAGE_BYTES), f"The tag {reference} of {self._name}")
+            return self._read(found, MAX_IMAGE_BYTES)
 
     def tag(self, reference: str, data: bytes, *, seconds: float = READ_SECONDS, retries: int = ATTEMPTS) -> bool:
         """Let a tag mean an image manifest; False if the registry refuses, as one with immutable tags does."""
@@ -102,7 +107,7 @@ class Repository:
             seconds=seconds, retries=retries,
         )  # fmt: skip
         with _released(found):
-            if found.status not in (_OK, _CREATED) and (found.status >= _SERVER or self.image(reference) is None):
+            if found.status not in (_OK, _CREATED) and (found.status >= _SERVER or self.manifest(reference) is None):
                 raise self._registry.failed(found, f"the tag {reference} of {self._name}")
             return found.status in (_OK, _CREATED)
 

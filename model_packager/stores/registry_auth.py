@@ -15,6 +15,8 @@ from typing import Any
 from model_packager.errors import FetchFailed
 
 HELPER_SECONDS = 30
+DOCKER_CONFIG_JSON = "OCI_DOCKER_CONFIG_JSON"
+"""Variable with the text of a configuration of container tools, such as a pull secret of a cluster holds."""
 _PARAMETER = re.compile(r'([a-z_]+)="([^"]*)"', re.IGNORECASE)
 
 
@@ -54,12 +56,20 @@ def parse_challenge(header: str) -> Challenge:
 def find_credentials(host: str) -> Credentials | None:
     """From OCI_USERNAME and OCI_PASSWORD, else from the container tools' configuration; None for anonymous access.
 
-    The configuration is ``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``, with credential helpers. Raises
-    FetchFailed if it is there and cannot be used: silently going on without credentials would hide the cause.
+    The configuration is the text in OCI_DOCKER_CONFIG_JSON, whose credential helpers are not run, or else
+    ``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json`` with credential helpers. Raises FetchFailed if it is
+    there and cannot be used: silently going on without credentials would hide the cause.
     """
     username = os.environ.get("OCI_USERNAME")
     if username:
         return Credentials(username, os.environ.get("OCI_PASSWORD", ""))
+    text = os.environ.get(DOCKER_CONFIG_JSON)
+    if text is not None:
+        try:
+            entry = json.loads(text).get("auths", {}).get(host)
+            return _from_entry(entry) if entry else None
+        except (ValueError, AttributeError) as error:
+            raise FetchFailed(f"The credentials for {host} in {DOCKER_CONFIG_JSON} cannot be read.") from error
     path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     try:
         fields = json.loads(path.read_bytes())
@@ -81,6 +91,8 @@ def _from_entry(entry: dict[str, Any]) -> Credentials | None:
     except binascii.Error as error:
         raise ValueError("auth is not base64") from error
     username, _, password = pair.partition(":")
+    if not username:
+        username, password = str(entry.get("username") or ""), str(entry.get("password") or "")
     return Credentials(username, password, token) if username or token else None
 
 

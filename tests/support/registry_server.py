@@ -1,4 +1,4 @@
-"""A real OCI registry on a free port of 127.0.0.1."""
+"""A real OCI registry on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ class RegistryServer:
 
 
 @contextmanager
-def running_registry(folder: Path, *, locked: bool = False) -> Iterator[RegistryServer]:
-    """Start a registry with its data in ``folder``; ``locked`` asks every client for a password."""
+def running_registry(folder: Path, *, locked: bool = False, host: str = "127.0.0.1") -> Iterator[RegistryServer]:
+    """Start a registry with its data in ``folder``; ``locked`` asks every client for a password.
+
+    ``host`` is the address of this machine that it listens at.
+    """
     binary = ensure_tools(["registry"], Progress())["registry"]
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+        probe.bind((host, 0))
+        address = f"{host}:{probe.getsockname()[1]}"
     settings: dict[str, object] = {
         "version": "0.1",
         "log": {"level": "error", "accesslog": {"disabled": True}},

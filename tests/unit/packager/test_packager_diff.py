@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_bundles import rewrite_manifest
 
 from model_packager.commands.diff import diff
 from model_packager.compatibility import compare_contracts
 from model_packager.console import OutputFormat, Reporter
 from model_packager.errors import ContractBroken
-from model_packager.manifest import Contract, Manifest, Tensor
+from model_packager.manifest import Contract, Manifest, Tensor, parse_root
+from model_packager.stores import open_store
+from model_packager.transfer import push
 
 IMAGE = Tensor(name="image", datatype="FP32", shape=(-1, 6))
 SCORES = Tensor(name="scores", datatype="FP32", shape=(-1, 4), labels=("a", "b", "c", "d"))
@@ -89,3 +92,22 @@ def test_a_breaking_change_is_reported_and_then_fails(bundle: Path, capsys: pyte
         diff(str(bundle), str(other), Reporter(OutputFormat.text), allow_breaking=False)
     assert capsys.readouterr().out.startswith("Breaking: small:1 -> small:2")
     diff(str(bundle), str(other), Reporter(OutputFormat.text), allow_breaking=True)
+
+
+def test_published_bundles_are_compared_by_their_answers_too(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = parse_root(f"file://{tmp_path}/store")
+    store = open_store(root, create=True)
+    for folder in (bundle, _other(bundle, max_batch_size=64)):
+        push(folder, root, store)
+    diff(f"{root}/small:1", f"{root}/small:2", Reporter(OutputFormat.json), allow_breaking=False)
+    assert [entry["equal"] for entry in json.loads(capsys.readouterr().out)["numeric"]] == [True, True]
+    diff(f"{root}/small:1", str(bundle), Reporter(OutputFormat.json), allow_breaking=False, answers=False)
+    assert json.loads(capsys.readouterr().out)["numeric"] is None
+
+
+def test_a_version_that_is_too_small_a_step_is_named(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = rewrite_manifest(_other(bundle, max_batch_size=64), "1.0.1")
+    diff(str(rewrite_manifest(bundle, "1.0.0")), str(other), Reporter(OutputFormat.text), allow_breaking=False)
+    assert "needs the version 1.1.0 or higher" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
+from source_keras import MODELS, keras, two_heads
 
 from model_packager.errors import ExportFailed, InvalidUsage
 from model_packager.export.pipeline import export
@@ -18,56 +18,12 @@ from model_packager.export.sources import SourceOptions
 from model_packager.folder import verify_folder
 from model_packager.manifest import Manifest
 
-os.environ["KERAS_BACKEND"] = "torch"
-import keras
-
 
 def _export(path: Path, out: Path, **options: Any) -> Manifest:
     request = ExportRequest(
         source=str(path), name="m", version="1", out=out, source_options=SourceOptions(opset=18), max_batch_size=8
     )
     return export(replace(request, **options), lambda line: None)
-
-
-def _two_heads() -> Any:
-    image = keras.Input((6,), name="image")
-    hidden = keras.layers.Dense(8, activation="relu")(image)
-    scores = keras.layers.Dense(4, activation="softmax", name="scores")(hidden)
-    return keras.Model(image, [scores, keras.layers.Dense(1, name="value")(hidden)])
-
-
-def _pictures() -> Any:
-    layers = [
-        keras.layers.Input((8, 8, 1), name="picture"),
-        keras.layers.Conv2D(3, 3),
-        keras.layers.BatchNormalization(),
-    ]
-    return keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(2, name="logits")])
-
-
-def _dict_of_outputs() -> Any:
-    left, right = keras.Input((3,), name="left"), keras.Input((3,), name="right")
-    joined = keras.layers.Concatenate()([left, right])
-    return keras.Model([left, right], {"sum": keras.layers.Dense(1)(joined), "gate": keras.layers.Dense(2)(right)})
-
-
-def _ids() -> Any:
-    ids = keras.Input((5,), dtype="int64", name="ids")
-    return keras.Model(
-        ids, keras.layers.Dense(2, name="out")(keras.layers.Flatten()(keras.layers.Embedding(9, 3)(ids)))
-    )
-
-
-MODELS: dict[str, tuple[Any, list[Any], list[Any]]] = {
-    "two outputs": (_two_heads, [("image", (-1, 6))], [("scores", (-1, 4)), ("value", (-1, 1))]),
-    "pictures": (_pictures, [("picture", (-1, 8, 8, 1))], [("logits", (-1, 2))]),
-    "a dict of outputs": (
-        _dict_of_outputs,
-        [("left", (-1, 3)), ("right", (-1, 3))],
-        [("gate", (-1, 2)), ("sum", (-1, 1))],
-    ),
-    "whole numbers in": (_ids, [("ids", (-1, 5))], [("out", (-1, 2))]),
-}
 
 
 @pytest.mark.parametrize("what", MODELS)
@@ -97,7 +53,7 @@ def test_a_model_of_keras_keeps_its_names_and_its_answers(tmp_path: Path, what: 
 
 
 def test_two_exports_of_one_model_have_one_digest(tmp_path: Path) -> None:
-    _two_heads().save(tmp_path / "m.keras")
+    two_heads().save(tmp_path / "m.keras")
     first, second = (_export(tmp_path / "m.keras", tmp_path / out) for out in ("a", "b"))
     assert first.digest() == second.digest()
 

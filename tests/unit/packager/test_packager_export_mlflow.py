@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import lightgbm
 import mlflow
-import mlflow.lightgbm
-import mlflow.onnx
-import mlflow.sklearn
-import mlflow.xgboost
-import numpy as np
-import onnx
 import pytest
-import xgboost
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from source_mlflow import logged_models
 from typer.testing import CliRunner
 
 from model_packager.cli import app
@@ -24,36 +16,12 @@ from model_packager.export.mlflow import log_back
 from model_packager.folder import read_manifest, verify_folder
 from model_packager.manifest import Manifest
 
-X = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
-Y = (X[:, 0] > 0).astype(int)
-NEEDS = {"pip_requirements": ["none"]}  # else MLflow starts a process for every model to find out
-
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory: pytest.TempPathFactory, onnx_file: Path) -> Any:
+def logged(tmp_path_factory: pytest.TempPathFactory, onnx_file: Path) -> Iterator[dict[str, str]]:
     """URIs of models in a local registry, and the run that logged them."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        experiment = mlflow.create_experiment("digits", artifact_location=(folder / "artifacts").as_uri())
-        booster = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(X, Y)
-        linear = LogisticRegression().fit(X, Y)
-        with mlflow.start_run(experiment_id=experiment) as run:
-            uris = {
-                "sklearn": mlflow.sklearn.log_model(
-                    linear, name="a", registered_model_name="digits", serialization_format="skops", **NEEDS
-                ),
-                "pickle": mlflow.sklearn.log_model(linear, name="b", serialization_format="cloudpickle", **NEEDS),
-                "xgboost": mlflow.xgboost.log_model(
-                    xgboost.XGBClassifier(n_estimators=2, n_jobs=1).fit(X, Y), name="c", **NEEDS
-                ),
-                "lightgbm": mlflow.lightgbm.log_model(booster.booster_, name="d", **NEEDS),
-                "wrapper": mlflow.lightgbm.log_model(booster, name="e", **NEEDS),
-                "onnx": mlflow.onnx.log_model(onnx.load(onnx_file), name="f", **NEEDS),
-            }
-        mlflow.MlflowClient().set_registered_model_alias("digits", "champion", "1")
-        yield {name: info.model_uri for name, info in uris.items()} | {"run": run.info.run_id}
+    with logged_models(tmp_path_factory.mktemp("mlflow"), onnx_file) as uris:
+        yield uris
 
 
 def _export(uri: str, out: Path, *options: str) -> Manifest:
@@ -87,10 +55,16 @@ def test_a_run_gets_the_digest_the_parity_and_the_latency_of_its_bundle(logged: 
     assert client.get_model_version("digits", "1").tags["tidegate.digest"] == manifest.digest()
 
 
-@pytest.mark.parametrize("flavour", ["xgboost", "lightgbm", "onnx"])
-def test_a_flavour_is_exported_as_its_framework(logged: dict[str, str], tmp_path: Path, flavour: str) -> None:
+@pytest.mark.parametrize(
+    ("flavour", "framework"),
+    [("xgboost", "xgboost"), ("lightgbm", "lightgbm"), ("onnx", "onnx"), ("keras", "keras"), ("pytorch", "torch")],
+)
+def test_a_flavour_is_exported_as_its_framework(
+    logged: dict[str, str], tmp_path: Path, flavour: str, framework: str
+) -> None:
     manifest = _export(logged[flavour], tmp_path / "out")
-    assert manifest.provenance.source.framework == flavour
+    assert manifest.provenance.source.framework == framework
+    assert manifest.contract.max_batch_size > 1
     assert manifest.provenance.mlflow is not None
     assert manifest.provenance.mlflow.model == logged[flavour]
 
@@ -109,6 +83,7 @@ def test_a_pickle_in_mlflow_is_loaded_only_on_request(logged: dict[str, str], tm
         ("models:/digits/Production", InvalidUsage, "is not the name of a model"),
         ("models:/digits/latest", InvalidUsage, "is not the name of a model"),
         ("wrapper", InvalidUsage, "log its booster instead"),
+        ("module", InvalidUsage, 'has no model.pt2; log it with serialization_format="pt2"'),
     ],
 )
 def test_what_mlflow_does_not_have_is_named(

@@ -172,7 +172,7 @@ UNBATCHED: dict[str, tuple[ModelProto, str]] = {
     ),
     "a scalar output": (
         _model([helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)], {"x": ["n", 2]}, {"y": []}),
-        "fixed shape []",
+        "fixed shape [1]",
     ),
     "rows that depend on each other": (
         _model(
@@ -212,6 +212,16 @@ def test_a_batch_dimension_that_is_not_real_is_not_promised(tmp_path: Path, what
     assert "maximum batch size is 0" in (tmp_path / "out/README.md").read_text()
 
 
+def test_a_scalar_output_is_served_as_one_value_because_servers_have_no_scalars(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0), helper.make_node("Neg", ["y"], ["z"])]
+    manifest = _export(_model(nodes, {"x": [3]}, {"y": [], "z": []}), tmp_path)
+    assert [(tensor.name, tensor.shape) for tensor in manifest.contract.outputs] == [("y", (1,)), ("z", (1,))]
+    assert "reshape" not in (tmp_path / "out/models/m/config.pbtxt").read_text()
+    session = onnxruntime.InferenceSession(tmp_path / "out/models/m/1/model.onnx")
+    y, z = session.run(["y", "z"], {"x": np.asarray([1, 2, 4], np.float32)})
+    assert (y.tolist(), z.tolist()) == ([7.0], [-7.0])
+
+
 def _custom_domain() -> ModelProto:
     node = helper.make_node("Strange", ["x"], ["y"], domain="com.example")
     return _model([node], {"x": ["n", 2]}, {"y": ["n", 2]}, opsets={"": 18, "com.example": 1})
@@ -231,6 +241,12 @@ def _relu(**options: Any) -> ModelProto:
 FAILED: dict[str, tuple[ModelProto, dict[str, Any], type[PackagerError], str]] = {
     "operators of a foreign domain": (_custom_domain(), {}, ExportFailed, "domain 'com.example'"),
     "an output that is no tensor": (_sequence(), {}, ExportFailed, "only tensors can be served"),
+    "a scalar input": (
+        _model([helper.make_node("Relu", ["x"], ["y"])], {"x": []}, {"y": []}),
+        {},
+        ExportFailed,
+        "The input 'x' is a scalar, which no server takes",
+    ),
     "bfloat16 inputs": (_relu(kind=TensorProto.BFLOAT16), {}, ExportFailed, "type BFLOAT16"),
     "an opset of the future": (_relu(opsets={"": 99}), {}, ExportFailed, "opset 99"),
     "a name with a line break": (

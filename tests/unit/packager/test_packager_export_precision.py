@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from source_onnx import save_network
 
 from model_packager.errors import InvalidUsage, ParityFailed
 from model_packager.export.golden import read_case
@@ -21,38 +22,11 @@ from model_packager.export.sources import SourceOptions
 from model_packager.folder import verify_folder
 from model_packager.manifest import Manifest
 
-RNG = np.random.default_rng(2)
-
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two layers with a label: enough for int8 to make visible errors. The sample has clear winners."""
     folder = tmp_path_factory.mktemp("network")
-    weights = {"w1": RNG.standard_normal((16, 32)) / 4, "w2": RNG.standard_normal((32, 4)) / 4}
-    nodes = [
-        helper.make_node("MatMul", ["x", "w1"], ["a"]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("MatMul", ["b", "w2"], ["c"]),
-        helper.make_node("Softmax", ["c"], ["scores"], axis=-1),
-        helper.make_node("ArgMax", ["scores"], ["label"], axis=-1, keepdims=0),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "model",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 16])],
-        [
-            helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 4]),
-        ],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.save(model, folder / "m.onnx")
-    x = RNG.standard_normal((400, 16)).astype(np.float32)
-    (scores,) = onnxruntime.InferenceSession(folder / "m.onnx").run(["scores"], {"x": x})
-    best = np.sort(scores, axis=1)
-    np.savez(folder / "clear.npz", x=x[best[:, -1] - best[:, -2] > 0.15][:100])
-    np.savez(folder / "close.npz", x=x[best[:, -1] - best[:, -2] < 0.02])
+    save_network(folder)
     return folder
 
 

@@ -17,7 +17,7 @@ from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyp
 from sklearn.linear_model import LinearRegression, LogisticRegression  # type: ignore[import-untyped]
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import FunctionTransformer, StandardScaler  # type: ignore[import-untyped]
-from sklearn.svm import LinearSVC  # type: ignore[import-untyped]
+from source_sklearn import ESTIMATORS, NUMBERS, WORDS, X, saved
 
 from model_packager.errors import ExportFailed, InvalidUsage
 from model_packager.export.golden import read_case
@@ -27,12 +27,6 @@ from model_packager.export.sources import SourceOptions
 from model_packager.folder import verify_folder
 from model_packager.manifest import Manifest
 
-RNG = np.random.default_rng(11)
-X = RNG.standard_normal((60, 5)).astype(np.float32)
-NUMBERS = (X[:, 0] > 0).astype(np.int64) + (X[:, 1] > 0)
-WORDS = np.asarray(["cat", "dog", "eel"])[NUMBERS]
-
-
 TREES = SourceOptions(opset=18, trust=("sklearn.tree._tree.Tree",))
 
 
@@ -41,43 +35,15 @@ def _export(path: Path, out: Path, **options: Any) -> Manifest:
     return export(replace(request, **options), lambda line: None)
 
 
-def _saved(estimator: Any, tmp_path: Path) -> Path:
-    path = tmp_path / "model.skops"
-    skops.io.dump(estimator, path)
-    return path
-
-
 def _outputs(manifest: Manifest) -> list[tuple[str, str, tuple[int, ...]]]:
     return [(tensor.name, tensor.datatype, tensor.shape) for tensor in manifest.contract.outputs]
-
-
-ESTIMATORS: dict[str, tuple[Any, list[tuple[str, str, tuple[int, ...]]]]] = {
-    "a pipeline with a classifier": (
-        make_pipeline(StandardScaler(), LogisticRegression()).fit(X, NUMBERS),
-        [("label", "INT64", (-1, 1)), ("probabilities", "FP32", (-1, 3))],
-    ),
-    "a classifier with text labels": (
-        LogisticRegression().fit(X, WORDS),
-        [("label", "BYTES", (-1, 1)), ("probabilities", "FP32", (-1, 3))],
-    ),
-    "a forest": (
-        RandomForestClassifier(5, random_state=0).fit(X, NUMBERS),
-        [("label", "INT64", (-1, 1)), ("probabilities", "FP32", (-1, 3))],
-    ),
-    "a classifier without probabilities": (
-        LinearSVC().fit(X, NUMBERS),
-        [("label", "INT64", (-1, 1)), ("probabilities", "FP32", (-1, 3))],
-    ),
-    "a regressor": (LinearRegression().fit(X, X[:, 0] * 2), [("variable", "FP32", (-1, 1))]),
-    "a transformer": (StandardScaler().fit(X), [("variable", "FP32", (-1, 5))]),
-}
 
 
 @pytest.mark.parametrize("what", ESTIMATORS)
 def test_an_estimator_becomes_a_bundle_with_the_same_answers(tmp_path: Path, what: str) -> None:
     estimator, outputs = ESTIMATORS[what]
     np.savez(tmp_path / "sample.npz", x=X[:10])
-    manifest = _export(_saved(estimator, tmp_path), tmp_path / "out", sample=tmp_path / "sample.npz")
+    manifest = _export(saved(estimator, tmp_path), tmp_path / "out", sample=tmp_path / "sample.npz")
     assert verify_folder(tmp_path / "out") == manifest
     assert _outputs(manifest) == outputs
     assert manifest.contract.inputs[0].name == "x"
@@ -96,17 +62,17 @@ def test_an_estimator_becomes_a_bundle_with_the_same_answers(tmp_path: Path, wha
 
 
 def test_the_classes_of_a_classifier_are_its_labels(tmp_path: Path) -> None:
-    manifest = _export(_saved(LogisticRegression().fit(X, WORDS), tmp_path), tmp_path / "out")
+    manifest = _export(saved(LogisticRegression().fit(X, WORDS), tmp_path), tmp_path / "out")
     assert manifest.contract.outputs[1].labels == ("cat", "dog", "eel")
 
 
 def test_without_a_sample_the_features_are_known_from_the_fit(tmp_path: Path) -> None:
-    manifest = _export(_saved(LinearRegression().fit(X, X[:, 0]), tmp_path), tmp_path / "out")
+    manifest = _export(saved(LinearRegression().fit(X, X[:, 0]), tmp_path), tmp_path / "out")
     assert [(tensor.name, tensor.shape) for tensor in manifest.contract.inputs] == [("input", (-1, 5))]
 
 
 def test_two_exports_of_one_estimator_have_one_digest(tmp_path: Path) -> None:
-    path = _saved(RandomForestClassifier(5, random_state=0).fit(X, NUMBERS), tmp_path)
+    path = saved(RandomForestClassifier(5, random_state=0).fit(X, NUMBERS), tmp_path)
     assert _export(path, tmp_path / "a").digest() == _export(path, tmp_path / "b").digest()
 
 
@@ -138,7 +104,7 @@ def test_a_refused_pickle_has_run_nothing(tmp_path: Path) -> None:
 
 
 def test_unknown_types_in_skops_are_named_and_not_loaded(tmp_path: Path) -> None:
-    path = _saved(make_pipeline(FunctionTransformer(np.fft.fftshift), LinearRegression()).fit(X, X[:, 0]), tmp_path)
+    path = saved(make_pipeline(FunctionTransformer(np.fft.fftshift), LinearRegression()).fit(X, X[:, 0]), tmp_path)
     with pytest.raises(InvalidUsage, match=r"--trust numpy\.fft"):
         _export(path, tmp_path / "out")
 
@@ -168,4 +134,4 @@ def test_what_is_not_a_usable_estimator_is_refused(
 def test_a_sample_must_be_one_matrix(tmp_path: Path, arrays: dict[str, Any]) -> None:
     np.savez(tmp_path / "sample.npz", **arrays)
     with pytest.raises(InvalidUsage, match="one array of two dimensions"):
-        _export(_saved(StandardScaler().fit(X), tmp_path), tmp_path / "out", sample=tmp_path / "sample.npz")
+        _export(saved(StandardScaler().fit(X), tmp_path), tmp_path / "out", sample=tmp_path / "sample.npz")

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
 import torch
-from torch import nn
+from source_torch import FACTORY, Net, Pair, save_program
 
 from model_packager.errors import ExportFailed, InvalidUsage
 from model_packager.export.golden import read_case
@@ -24,40 +24,10 @@ from model_packager.folder import read_manifest, verify_folder
 from model_packager.manifest import Manifest
 
 
-class Net(nn.Module):
-    """One linear layer; two outputs in a dict."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(6, 4)
-
-    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        scores = self.layer(image).softmax(dim=1)
-        return {"label": scores.argmax(dim=1), "scores": scores}
-
-
-class Pair(nn.Module):
-    """Two inputs of which one is an id, one output without a name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Embedding(10, 3)
-
-    def forward(self, ids: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(self.table(ids) * weight)
-
-
-def _save(model: nn.Module, args: tuple[torch.Tensor, ...], path: Path, *, dynamic: bool = True) -> Path:
-    batch = torch.export.Dim("batch", min=1, max=512)
-    shapes = tuple({0: batch} for _ in args) if dynamic else None
-    torch.export.save(torch.export.export(model.eval(), args, dynamic_shapes=shapes), path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    return _save(Net(), (torch.randn(3, 6),), tmp_path_factory.mktemp("torch") / "net.pt2")
+    return save_program(Net(), (torch.randn(3, 6),), tmp_path_factory.mktemp("torch") / "net.pt2")
 
 
 def _export(source: str | Path, out: Path, **options: Any) -> Manifest:
@@ -116,7 +86,7 @@ def test_a_program_exported_in_another_process_has_the_same_digest(
 
 
 def test_a_program_for_one_size_is_served_without_batching(tmp_path: Path) -> None:
-    path = _save(Net(), (torch.randn(3, 6),), tmp_path / "fixed.pt2", dynamic=False)
+    path = save_program(Net(), (torch.randn(3, 6),), tmp_path / "fixed.pt2", dynamic=False)
     manifest = _export(path, tmp_path / "out")
     assert manifest.contract.max_batch_size == 0
     assert manifest.contract.inputs[0].shape == (3, 6)
@@ -124,39 +94,13 @@ def test_a_program_for_one_size_is_served_without_batching(tmp_path: Path) -> No
 
 def test_ids_stay_within_the_range_of_the_sample(tmp_path: Path) -> None:
     args = (torch.tensor([0, 9, 4]), torch.tensor([[1.0], [2.0], [3.0]]))
-    manifest = _export(_save(Pair(), args, tmp_path / "pair.pt2"), tmp_path / "out", rename={"weight": "w"})
+    manifest = _export(save_program(Pair(), args, tmp_path / "pair.pt2"), tmp_path / "out", rename={"weight": "w"})
     assert [(t.name, t.datatype, t.shape) for t in manifest.contract.inputs] == [
         ("ids", "INT64", (-1, 1)),
         ("w", "FP32", (-1, 1)),
     ]
     inputs, _ = read_case(tmp_path / "out", "seed-1-batch-3")
     assert ((inputs["ids"] >= 0) & (inputs["ids"] <= 9)).all()
-
-
-FACTORY = """
-import torch
-from torch import nn
-
-class Scale(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(2.0))
-
-    def forward(self, x):
-        return x * self.scale
-
-def good():
-    return Scale(), {"x": torch.ones(1, 3)}
-
-def positional():
-    return Scale(), (torch.ones(4, 3),)
-
-def number():
-    return 3, None
-
-def broken():
-    raise RuntimeError("no weights here")
-"""
 
 
 @pytest.fixture

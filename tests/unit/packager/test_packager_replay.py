@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 
-from model_packager.commands.replay import replay
+from model_packager.commands.replay import run
 from model_packager.console import OutputFormat, Reporter
 from model_packager.errors import FetchFailed, InvalidUsage, ReplayFailed
+from model_packager.folder import read_manifest
+from model_packager.manifest import parse_root
+from model_packager.stores import open_store
+from model_packager.transfer import push
 
 
 class Server(ThreadingHTTPServer):
@@ -68,7 +72,7 @@ def server(bundle: Path) -> Iterator[Server]:
 
 
 def ask(bundle: Path, endpoint: str | None) -> None:
-    replay(bundle, endpoint, None, None, Reporter(OutputFormat.json))
+    run(str(bundle), endpoint, None, None, Reporter(OutputFormat.json))
 
 
 def test_a_server_that_answers_as_the_source_did_passes(
@@ -101,3 +105,17 @@ def test_a_server_that_is_not_there_is_named(bundle: Path) -> None:
 def test_an_endpoint_that_is_none_is_refused(bundle: Path, endpoint: str | None) -> None:
     with pytest.raises(InvalidUsage, match="HOST:PORT"):
         ask(bundle, endpoint)
+
+
+def test_only_the_golden_cases_of_a_published_bundle_are_fetched(
+    bundle: Path, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = parse_root(f"file://{tmp_path}/store")
+    push(bundle, root, open_store(root, create=True))
+    kept = {f.sha256 for f in read_manifest(bundle).files if f.path.startswith("golden/")}
+    kept.add(read_manifest(bundle).digest().removeprefix("sha256:"))
+    for blob in (tmp_path / "store/blobs/sha256").iterdir():
+        if blob.name not in kept:
+            blob.unlink()
+    run(f"{root}/small:1", server.endpoint, None, None, Reporter(OutputFormat.json))
+    assert json.loads(capsys.readouterr().out)["passed"]

@@ -16,7 +16,7 @@ from model_packager.manifest import File, StoreRoot, parse_root
 from model_packager.stores import oci_layout as layout
 from model_packager.stores import open_store, registry
 from model_packager.stores.oci_images import parse_image
-from model_packager.stores.registry_auth import Credentials, find_credentials, parse_challenge
+from model_packager.stores.registry_auth import DOCKER_CONFIG_JSON, Credentials, find_credentials, parse_challenge
 
 
 def test_every_file_is_where_the_layout_says(bundle: Path) -> None:
@@ -117,12 +117,31 @@ def test_a_credential_helper_is_asked(tmp_path: Path, monkeypatch: pytest.Monkey
     assert find_credentials("r.example") == Credentials("r.example", "s")
 
 
+def test_the_text_of_a_pull_secret_goes_before_the_configuration_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _docker(tmp_path, monkeypatch, json.dumps({"auths": {"r.example": {"auth": base64.b64encode(b"a:b").decode()}}}))
+    secret = {
+        "r.example": {"username": "me", "password": "x"},
+        "s.example": {"auth": base64.b64encode(b"s:y").decode()},
+    }
+    monkeypatch.setenv(DOCKER_CONFIG_JSON, json.dumps({"auths": secret, "credsStore": "test"}))
+    assert find_credentials("r.example") == Credentials("me", "x")
+    assert find_credentials("s.example") == Credentials("s", "y")
+    assert find_credentials("other.example") is None, "a Secret runs no program"
+    monkeypatch.setenv("OCI_USERNAME", "robot")
+    assert find_credentials("r.example") == Credentials("robot", "")
+
+
 @pytest.mark.parametrize("text", ["{", '{"auths":{"r.example":{"auth":"%%%"}}}', "[]"])
 def test_credentials_that_cannot_be_read_are_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     _docker(tmp_path, monkeypatch, text)
     with pytest.raises(FetchFailed, match="cannot be read"):
+        find_credentials("r.example")
+    monkeypatch.setenv(DOCKER_CONFIG_JSON, text)
+    with pytest.raises(FetchFailed, match=f"{DOCKER_CONFIG_JSON} cannot be read"):
         find_credentials("r.example")
 
 
