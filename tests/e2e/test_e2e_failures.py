@@ -12,12 +12,14 @@ import e2e_models
 import pytest
 from e2e_asker import Asker
 from e2e_models import Bundle
+from e2e_signing import Signer, asking_for, signer
 from e2e_world import STORE_NAMESPACE, Space, World, ask
 
 from devcluster.errors import DevclusterError
 
 NOBODY = "sha256:" + "0" * 64
 PORT = 7070
+KEYS = "signing"
 
 
 @dataclass
@@ -47,9 +49,13 @@ class Story:
         text = json.dumps([{"op": "replace", "path": "/spec", "value": self.before}])
         self.space.kubectl("patch", "md", self.model, "--type=json", "-p", text)
 
+    def uri(self, version: str) -> str:
+        """Address of a version of the adder that may not exist."""
+        return f"{e2e_models.ROOT_URI}/adder:{version}"
+
     def roll_out(self, version: str) -> None:
         """Ask for a version that may not exist."""
-        self.patch(model={"uri": f"{e2e_models.ROOT_URI}/adder:{version}", "digest": None})
+        self.patch(model={"uri": self.uri(version), "digest": None})
 
     def publish(self, version: str, offset: float) -> Bundle:
         """A new version of the adder, published."""
@@ -86,6 +92,10 @@ class Story:
         }
         self.space.apply(service, self.world.store_secret(name, f"http://{name}.{self.space.name}.svc:{PORT}"))
         return {"name": name}
+
+    def signer(self, name: str) -> Signer:
+        """The key pair of this name."""
+        return signer(self.folder, name)
 
 
 Act = Callable[[Story], None]
@@ -143,6 +153,30 @@ def no_model(story: Story) -> None:
 def wrong_shape(story: Story) -> None:
     story.world.store.push(e2e_models.remake(story.bundle("1"), "shape", e2e_models.other_shape))
     story.roll_out("shape")
+
+
+def not_signed(story: Story) -> None:
+    bundle = story.publish("unsigned", 41.0)
+    story.patch(model={"uri": bundle.uri}, verification=asking_for(KEYS, "trusted.pub"))
+
+
+def signed_by_us(version: str) -> Act:
+    return lambda story: story.world.store.sign(story.uri(version), story.signer("trusted").private)
+
+
+def signed_by_a_stranger(story: Story) -> None:
+    bundle = story.publish("stranger", 42.0)
+    story.world.store.sign(bundle.uri, story.signer("stranger").private)
+    story.roll_out("stranger")
+
+
+def with_a_moved_signature(story: Story) -> None:
+    """The signature of a stranger where the store keeps those by the trusted key."""
+    bundle, store = story.publish("moved", 43.0), story.world.store
+    store.sign(bundle.uri, story.signer("stranger").private)
+    place = f"signatures/{bundle.digest.removeprefix('sha256:')}/{{}}.sig"
+    store.put(place.format(story.signer("trusted").key_id), store.get(place.format(story.signer("stranger").key_id)))
+    story.roll_out("moved")
 
 
 def server(**changes: Any) -> Act:
@@ -204,6 +238,32 @@ ROWS = {
     "a file of the bundle was altered": Row("published", altered_file, "BundleInvalid", ("model.onnx", "altered")),
     "the manifest was altered": Row("published", altered_manifest, "DigestMismatch", ("was expected",)),
     "the manifest names a file outside": Row("published", escaping_path, "BundleInvalid", ("../../etc/passwd",)),
+    "the bundle is not signed": Row(
+        "signed",
+        not_signed,
+        "SignatureMissing",
+        ("model-packager sign", "spec.verification"),
+        signed_by_us("unsigned"),
+        41.0,
+    ),
+    "the bundle is signed by a stranger alone": Row(
+        "signed", signed_by_a_stranger, "SignatureMissing", ("spec.verification",)
+    ),
+    "the signature is not by the key that it is kept under": Row(
+        "signed",
+        with_a_moved_signature,
+        "SignatureInvalid",
+        ("Do not run", "spec.verification"),
+        signed_by_us("moved"),
+        43.0,
+    ),
+    "the public key is missing": Row(
+        "signed",
+        lambda story: story.patch(verification=asking_for("later", "trusted.pub")),
+        "ContainerConfigInvalid",
+        ('secret "later" not found', "spec.verification"),
+        lambda story: story.space.apply(story.signer("trusted").secret("later", "trusted.pub")),
+    ),
     "the file is no model": Row("loaded", no_model, "ModelLoadFailed", ("failed to load",)),
     "the model has another shape": Row("loaded", wrong_shape, "ModelLoadFailed", ("failed to load", "'x'")),
     "the image does not exist": Row(
@@ -272,6 +332,7 @@ def stories(
     stored = told_of["stored"]
     way = {"uri": world.bundles["adder:1"].uri, "credentialsSecretRef": stored.own_way()}
     stored.open_store(up=True)
+    space.apply(signer(folder, "trusted").secret(KEYS, "trusted.pub"))
     space.apply(
         *(
             space.manifest(model, world.bundles["adder:1"], **({"model": way} if model == "stored" else {}))
@@ -281,6 +342,12 @@ def stories(
     with ExitStack() as stack:
         lanes = {model: stack.enter_context(ThreadPoolExecutor(1)) for model in told_of}
         yield {cause: lanes[row.model].submit(play, told_of[row.model], row) for cause, row in ROWS.items()}
+
+
+def test_status_says_which_key_a_bundle_was_verified_with(world: World, stories: dict[str, Future[None]]) -> None:
+    stories["the public key is missing"].result()
+    artifact = Space(world, "e2e-failures").status("signed")["artifact"]
+    assert artifact["verifiedBy"] == "later/trusted.pub"
 
 
 @pytest.mark.parametrize("cause", ROWS)

@@ -13,6 +13,7 @@ from tidegate.domain.routing import Route
 
 STEPS: list[dict[str, Any]] = [{"weight": 20, "hold": "2s"}, {"weight": 60, "hold": "3s"}]
 SERVERS: list[dict[str, Any]] = [{"accelerator": "CPU"}, {"accelerator": "CPU", "args": ["--log-verbose=1"]}]
+KEYS = ("a.pub", "b.pub")
 QUIET_SECONDS = 400
 
 
@@ -22,6 +23,7 @@ class Histories(RuleBasedStateMachine):
     @initialize(replicas=st.integers(0, 3), steps=st.sampled_from([STEPS, [], [{"weight": 100, "hold": "1s"}]]))
     def begin(self, replicas: int, steps: list[dict[str, Any]]) -> None:
         self.world = World()
+        self.ever_signed: set[str] = set()
         self.world.edit(replicas=replicas, rollout={"steps": steps}, server=SERVERS[0])
 
     # Users
@@ -49,6 +51,16 @@ class Histories(RuleBasedStateMachine):
     @rule(steps=st.sampled_from([STEPS, STEPS[:1], []]))
     def edit_steps(self, steps: list[dict[str, Any]]) -> None:
         self.world.edit(rollout={"steps": steps})
+
+    @rule(key=st.sampled_from([None, *KEYS]))
+    def ask_for_a_signature(self, key: str | None) -> None:
+        where = {"name": "signing", "key": key}
+        self.world.edit(verification={"signature": {"publicKeySecretRef": where}} if key else None)
+
+    @rule(keys=st.sets(st.sampled_from(KEYS)))
+    def somebody_signs_or_takes_signatures_away(self, keys: set[str]) -> None:
+        self.world.cluster.signed_by = {f"signing/{key}" for key in keys}
+        self.ever_signed |= self.world.cluster.signed_by
 
     # The cluster
 
@@ -119,11 +131,18 @@ class Histories(RuleBasedStateMachine):
         if hasattr(self, "world"):
             self.world.tick()
 
+    @invariant()
+    def nothing_that_was_not_signed_becomes_a_revision(self) -> None:
+        if hasattr(self, "world"):
+            keys = {r.revision.public_key for r in self.world.cluster.revisions.values()}
+            assert {str(key) for key in keys if key} <= self.ever_signed
+
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
         world = self.world
         world.cluster.store_down = False
+        world.cluster.signed_by = {f"signing/{key}" for key in KEYS}
         world.cluster.sick.clear()
         for router in world.cluster.routers:
             router.reachable, router.deaf = True, False
@@ -139,6 +158,7 @@ def _check_the_end(world: World) -> None:
     assert stable is not None
     assert stable.uri == world.spec.model.uri or stable.digest == world.status.artifact.digest  # type: ignore[union-attr]
     assert world.cluster.revisions[stable.revision].revision.server == world.spec.server
+    assert world.cluster.revisions[stable.revision].revision.public_key == world.spec.public_key
     assert {n: w.replicas for n, w in world.cluster.workloads.items()} == {stable.revision: world.spec.replicas}
     assert [p.revision for p in world.cluster.pods] == [stable.revision] * world.spec.replicas
     assert world.cluster.jobs == {}

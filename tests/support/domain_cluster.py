@@ -99,6 +99,8 @@ class Cluster:
         self.owners = [Owner(subject.name, subject.uid)]
         self.store = {uri(v): {"digest": digest(v), "name": "digits", "version": str(v)} for v in range(1, 7)}
         self.store_down = False
+        self.signed_by: set[str] = set()
+        """Keys, as <Secret>/<key>, that every bundle in the store is signed with."""
         self.sick: set[str] = set()
         self.evicted: list[str] = []
         self.revisions: dict[str, StoredRevision] = {}
@@ -231,7 +233,14 @@ class Cluster:
                 down = {"reason": "FetchFailed", "message": "s3.example: connection refused"}
                 absent = {"reason": "ArtifactNotFound", "message": f"{state.asked.uri} does not exist"}
                 state.report = down if self.store_down else self.store.get(state.asked.uri, absent)
+                if "reason" not in state.report and not self._is_signed(state.asked):
+                    state.report = {"reason": "SignatureMissing", "message": f"{state.asked.uri} is not signed."}
+                elif state.asked.public_key:
+                    state.report = {"signedBy": "0a1b"} | state.report
                 state.ended = self.now
+
+    def _is_signed(self, asked: Resolve) -> bool:
+        return asked.public_key is None or str(asked.public_key) in self.signed_by
 
     def _run_deployments(self) -> None:
         for name, load in self.workloads.items():

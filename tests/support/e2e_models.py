@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import obstore
 import onnx
+from e2e_signing import packager
 from obstore.store import S3Store
 from onnx import TensorProto, helper
 
@@ -121,6 +122,23 @@ class Store:
     def push(self, bundle: Bundle) -> None:
         """Publish a bundle with model-packager."""
         push(bundle.folder, ROOT_URI, self._endpoint)
+
+    def sign(self, uri: str, key: Path) -> None:
+        """Sign a published bundle with model-packager."""
+        packager(
+            "sign",
+            uri,
+            "--key",
+            key,
+            AWS_ENDPOINT_URL=f"http://{self._endpoint}",
+            AWS_REGION="us-east-1",
+            AWS_ACCESS_KEY_ID="development",
+            AWS_SECRET_ACCESS_KEY="development-only",
+        )
+
+    def get(self, key: str) -> bytes:
+        """Read an object past model-packager."""
+        return bytes(obstore.get(self._bucket, key).bytes())
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object past model-packager."""

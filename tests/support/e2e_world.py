@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -93,6 +94,14 @@ class World:
                 "AWS_SECRET_ACCESS_KEY": "development-only",
             },
         }
+
+    def host_address(self) -> str:
+        """Address of this machine under which pods reach it: the one that it speaks to a node from."""
+        (node, *_) = self.api.request("GET", "/api/v1/nodes")["items"]
+        address = next(a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP")
+        with socket.socket(type=socket.SOCK_DGRAM) as way:
+            way.connect((address, 9))  # sends nothing; the system only chooses the way
+            return str(way.getsockname()[0])
 
     def operator_pods(self) -> list[Raw]:
         """Pods of the operator."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tidegate.api.v1alpha1 import SecretReference, Server
+from tidegate.api.v1alpha1 import SecretKeyReference, SecretReference, Server
 from tidegate.domain.names import ROUTER
 from tidegate.domain.observed import Observed, Owner, Subject
 from tidegate.domain.plan import Plan, Resolve, Workload
@@ -49,11 +49,12 @@ def stored(server: dict[str, Any] | None = None, *, number: int = 1, mark: str =
     """A revision kept in the cluster, with ``server`` in wire form."""
     revision = Revision(
         digest="sha256:" + mark * 64,
-        uri="s3://models/digits:3",
+        uri=fields.get("uri", "s3://models/digits:3"),
         model_name="digits",
         version="3",
         server=Server.model_validate(CPU_SERVER if server is None else server),
         credentials=fields.get("credentials"),
+        public_key=fields.get("public_key"),
         pins=fields.get("pins", PINS),
     )
     return StoredRevision(name=f"digits-{mark * 8}", number=number, revision=revision)
@@ -61,6 +62,15 @@ def stored(server: dict[str, Any] | None = None, *, number: int = 1, mark: str =
 
 GPU = stored(GPU_SERVER, credentials=SecretReference(name="models-read"))
 CPU = stored(CPU_SERVER, number=2, mark="b")
+PUBLIC_KEY = SecretKeyReference(name="signing", key="cosign.pub")
+SIGNED = stored(
+    CPU_SERVER,
+    number=3,
+    mark="c",
+    uri="oci://registry.example:5000/team/digits:3",
+    credentials=SecretReference(name="registry-read"),
+    public_key=PUBLIC_KEY,
+)
 
 
 def backend(revision: StoredRevision, weight: int) -> Backend:

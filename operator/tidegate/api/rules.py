@@ -165,6 +165,12 @@ RULES = (
         "the name of the bundle, between the last '/' and the version, may have at most 63 characters",
     ),
     Rule(
+        "spec.model.uri",
+        "!self.endsWith(':aliases')",
+        lambda uri: not uri.endswith(":aliases"),
+        "aliases is no version: stores keep a model's aliases under this name; write the version that is meant",
+    ),
+    Rule(
         "spec.server",
         "self.accelerator != 'GPU' || !has(self.resources) || !has(self.resources.limits) || "
         "self.resources.limits.all(k, !k.startsWith('nvidia.com/') || !isQuantity(string(self.resources.limits[k])) || "

@@ -60,6 +60,8 @@ class Reason(StrEnum):
     ARTIFACT_NOT_FOUND = "ArtifactNotFound"
     DIGEST_MISMATCH = "DigestMismatch"
     BUNDLE_INVALID = "BundleInvalid"
+    SIGNATURE_MISSING = "SignatureMissing"
+    SIGNATURE_INVALID = "SignatureInvalid"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
@@ -91,6 +93,11 @@ class Artifact(ApiModel):
     name: Text = Field(description="Name of the model in the bundle, and in the inference protocol.")
     version: Text = Field(default="", description="Version of the bundle.")
     size_bytes: int | None = Field(default=None, description="Size of the bundle's files, in bytes.")
+    verified_by: Text | None = Field(
+        default=None,
+        description="Secret and key, as <name>/<key>, whose public keys the signature was checked with; absent when "
+        "no signature was asked for.",
+    )
     inputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Inputs of the contract.")
     outputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Outputs of the contract.")
 

@@ -20,14 +20,26 @@ PLURAL = "modeldeployments"
 Digest = Annotated[
     str, Format(r"^sha256:[0-9a-f]{64}$", "write sha256: and 64 hexadecimal digits in lower case", max_length=71)
 ]
+_BUCKETS = (
+    r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+    r"|gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
+    r"|az://[a-z0-9](-?[a-z0-9]){2,62})"
+    # Folders of a bucket, none of them made of dots alone.
+    r"(/\.*[A-Za-z0-9_=+-][A-Za-z0-9._=+-]*)*"
+)
+_REGISTRIES = (
+    r"oci://[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?"
+    r"(/[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*)*"
+)
+_BUNDLE = r"/[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?|@sha256:[0-9a-f]{64})"
 BundleUri = Annotated[
     str,
     Format(
-        r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*"
-        r"/[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[A-Za-z0-9][A-Za-z0-9._-]*|@sha256:[0-9a-f]{64})$",
+        f"^({_BUCKETS}|{_REGISTRIES}){_BUNDLE}$",
         "write s3://<bucket>[/<prefix>]/<name>:<version> or s3://<bucket>[/<prefix>]/<name>@sha256:<64 hexadecimal "
-        "digits>, such as s3://models/digits:3; the name has lower-case letters, digits and '-', and other stores are "
-        "not supported",
+        "digits>, such as s3://models/digits:3, or the same with gs://<bucket>, az://<container> or "
+        "oci://<registry>[:<port>]; the name has lower-case letters, digits and '-', the version also '.' and '_', "
+        "and other stores are not supported",
         max_length=1024,
     ),
 ]
@@ -54,6 +66,14 @@ ObjectName = Annotated[
         max_length=253,
     ),
 ]
+SecretKey = Annotated[
+    str,
+    Format(
+        r"^\.?[-_A-Za-z0-9][-._A-Za-z0-9]*$",
+        "write a key of the Secret: letters, digits, '-', '_' and '.', such as cosign.pub",
+        max_length=253,
+    ),
+]
 LabelKey = Annotated[str, StringConstraints(max_length=253)]
 LabelValue = Annotated[
     str,
@@ -72,12 +92,23 @@ class SecretReference(ApiModel):
     name: ObjectName = Field(description="Name of the Secret. Example: models-read.")
 
 
+class SecretKeyReference(ApiModel):
+    """One key of a Secret in the namespace of the ModelDeployment."""
+
+    name: ObjectName = Field(description="Name of the Secret. Example: signing.")
+    key: SecretKey = Field(description="Key in the Secret. Example: cosign.pub.")
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.key}"
+
+
 class Model(ApiModel):
     """Which bundle runs."""
 
     uri: BundleUri = Field(
-        description="Address of the bundle: s3://<bucket>[/<prefix>]/<name>:<version>, or ...<name>@sha256:<digest>. "
-        "Example: s3://models/digits:3."
+        description="Address of the bundle: <store>/<name>:<version>, or <store>/<name>@sha256:<digest>, where <store> "
+        "is s3://<bucket>[/<prefix>], gs://<bucket>[/<prefix>], az://<container>[/<prefix>] or "
+        "oci://<registry>[:<port>][/<path>]. Example: s3://models/digits:3."
     )
     digest: Digest | None = Field(
         default=None,
@@ -86,9 +117,30 @@ class Model(ApiModel):
     )
     credentials_secret_ref: SecretReference | None = Field(
         default=None,
-        description="Secret with the store's credentials and endpoint, read only by the pods of this model. Keys: "
-        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL, each optional. "
+        description="Secret with the store's credentials and endpoint, read only by the pods of this model. Keys, each "
+        "optional, for s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL; "
+        "for gs: GOOGLE_SERVICE_ACCOUNT_KEY; for az: AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, "
+        "AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_TENANT_ID, AZURE_STORAGE_CLIENT_ID, AZURE_STORAGE_CLIENT_SECRET, "
+        "AZURE_STORAGE_ENDPOINT; for oci: OCI_USERNAME, OCI_PASSWORD, .dockerconfigjson, MODEL_PACKAGER_PLAIN_HTTP. "
         "When absent, the identity of the pod's service account is used. Example: {name: models-read}.",
+    )
+
+
+class Signature(ApiModel):
+    """A signature that the bundle must have."""
+
+    public_key_secret_ref: SecretKeyReference = Field(
+        description="Key of a Secret with one or more public keys in PEM; a valid signature by one of them is enough. "
+        "Example: {name: signing, key: cosign.pub}."
+    )
+
+
+class Verification(ApiModel):
+    """What is checked of a bundle besides its digest."""
+
+    signature: Signature = Field(
+        description="The bundle must be signed: this is checked before its address is resolved, and again by every "
+        "pod before it fetches a file."
     )
 
 
@@ -238,6 +290,11 @@ class ModelDeploymentSpec(ApiModel):
     """What should run."""
 
     model: Model = Field(description="Which bundle runs; editing it starts a rollout.")
+    verification: Verification | None = Field(
+        default=None,
+        description="What is checked of the bundle besides its digest, which is always checked; editing it starts a "
+        "rollout.",
+    )
     server: Server = Field(default_factory=Server, description="The Triton server; editing it starts a rollout.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=1, description="Number of Triton pods; target of the scale subresource. Default: 1. Example: 2."
@@ -256,6 +313,11 @@ class ModelDeploymentSpec(ApiModel):
     revision_history_limit: Annotated[int, Field(ge=0, le=50)] = Field(
         default=5, description="How many former revisions status remembers. Default: 5. Example: 10."
     )
+
+    @property
+    def public_key(self) -> SecretKeyReference | None:
+        """Where the public keys are of which one must have signed the bundle; None when no signature is asked for."""
+        return self.verification.signature.public_key_secret_ref if self.verification else None
 
     @model_validator(mode="after")
     def _obeys_the_rules(self) -> Self:

@@ -1,14 +1,19 @@
-"""From ``spec.model`` to a pinned bundle: resolved once, by a Job, and never again for the same address."""
+"""From ``spec.model`` to a pinned bundle: resolved once, by a Job, and never again for the same address and key.
+
+A bundle is pinned together with the key that its signature was checked with. What was pinned without that check, or
+with another key, does not do for a spec that asks for it.
+"""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import ValidationError
 
 from tidegate.api.status import Artifact, Reason
-from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.api.v1alpha1 import ModelDeploymentSpec, SecretKeyReference
 from tidegate.domain.diagnose import Cause, diagnose, from_report
 from tidegate.domain.observed import Observed, Raw, ResolveView
 from tidegate.domain.plan import Resolve
@@ -30,16 +35,16 @@ class Resolution:
 def resolve_key(spec: ModelDeploymentSpec) -> str:
     """Short hash of everything that a resolve Job depends on."""
     credentials = spec.model.credentials_secret_ref
-    text = json.dumps(
-        [
-            spec.model.uri,
-            spec.model.digest,
-            credentials.name if credentials else None,
-            spec.server.template.spec.service_account_name,
-            [secret.name for secret in spec.server.template.spec.image_pull_secrets or []],
-        ]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+    inputs: list[Any] = [
+        spec.model.uri,
+        spec.model.digest,
+        credentials.name if credentials else None,
+        spec.server.template.spec.service_account_name,
+        [secret.name for secret in spec.server.template.spec.image_pull_secrets or []],
+    ]
+    if spec.public_key:
+        inputs.append(spec.public_key.to_wire())
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:6]
 
 
 def retry_delay(attempt: int) -> timedelta:
@@ -48,18 +53,30 @@ def retry_delay(attempt: int) -> timedelta:
 
 
 def _fits(spec: ModelDeploymentSpec, artifact: Artifact) -> bool:
-    """True when a bundle is the one that spec asks for."""
-    return artifact.uri == spec.model.uri and spec.model.digest in (None, artifact.digest)
+    """True when a bundle is the one that spec asks for, and its signature was checked with the key that spec names."""
+    checked = spec.public_key is None or artifact.verified_by == str(spec.public_key)
+    return checked and artifact.uri == spec.model.uri and spec.model.digest in (None, artifact.digest)
 
 
 def _remembered(spec: ModelDeploymentSpec, observed: Observed) -> Artifact | None:
-    """The bundle from a revision that came from the same address."""
+    """The bundle from a revision that came from the same address and was checked with the same key."""
     newest_first = sorted(observed.revisions().values(), key=lambda r: -r.number)
     known = [
-        Artifact(uri=r.revision.uri, digest=r.revision.digest, name=r.revision.model_name, version=r.revision.version)
+        Artifact(
+            uri=r.revision.uri,
+            digest=r.revision.digest,
+            name=r.revision.model_name,
+            version=r.revision.version,
+            verified_by=_told(r.revision.public_key),
+        )
         for r in newest_first
     ]
     return next((artifact for artifact in known if _fits(spec, artifact)), None)
+
+
+def _told(key: SecretKeyReference | None) -> str | None:
+    """How status names the key that a signature was checked with."""
+    return str(key) if key else None
 
 
 def _request(spec: ModelDeploymentSpec, attempt: int) -> Resolve:
@@ -72,18 +89,25 @@ def _request(spec: ModelDeploymentSpec, attempt: int) -> Resolve:
         credentials=spec.model.credentials_secret_ref,
         service_account=pod.service_account_name,
         image_pull_secrets=tuple(s.name for s in pod.image_pull_secrets or []),
+        public_key=spec.public_key,
     )
 
 
+def _says_enough(spec: ModelDeploymentSpec, report: Raw) -> bool:
+    """False where a signature is asked for and the packager names no key: one that is too old would check nothing."""
+    return spec.public_key is None or bool(report.get("signedBy"))
+
+
 def _answer(spec: ModelDeploymentSpec, report: Raw | None) -> Artifact | None:
-    """The bundle that a Job found; None for a failure, and for a report that cannot be read."""
-    if report is None or "reason" in report:
+    """The bundle that a Job found; None for a failure, and for a report that cannot be read or says too little."""
+    if report is None or "reason" in report or not _says_enough(spec, report):
         return None
     fields = {key: report[key] for key in ("digest", "name", "version", "sizeBytes") if key in report}
     # The contract is for people: one that is too long for status is left out, and the bundle runs all the same.
     short = {key: report[key] for key in ("inputs", "outputs") if len(report.get(key) or ()) in range(1, 65)}
     try:
-        return Artifact.model_validate({"uri": spec.model.uri} | fields | short)
+        own = {"uri": spec.model.uri, "verifiedBy": _told(spec.public_key)}
+        return Artifact.model_validate(own | fields | short)
     except ValidationError:
         return None
 
@@ -92,8 +116,9 @@ def _cause(spec: ModelDeploymentSpec, job: ResolveView) -> Cause | None:
     """Why a Job has given no answer; None while nothing is known to be wrong."""
     report = job.result()
     if report is not None:
-        unreadable = {"message": "the report of the packager cannot be read; its version may not fit the operator's."}
-        return from_report(report if "reason" in report else unreadable, spec.model.uri)
+        fault = "cannot be read" if _says_enough(spec, report) else "names no key that has signed the bundle"
+        useless = {"message": f"the report of the packager {fault}; its version may not fit the operator's."}
+        return from_report(report if "reason" in report else useless, spec.model.uri)
     if cause := diagnose(job.pods):
         return cause
     if job.ended_at is None:

@@ -17,6 +17,8 @@ HOPELESS = frozenset(
         Reason.ARTIFACT_NOT_FOUND,
         Reason.DIGEST_MISMATCH,
         Reason.BUNDLE_INVALID,
+        Reason.SIGNATURE_MISSING,
+        Reason.SIGNATURE_INVALID,
         Reason.NAME_CONFLICT,
         Reason.ROUTER_FULL,
     }
@@ -25,9 +27,10 @@ HOPELESS = frozenset(
 
 
 def artifact_verified(s: Situation) -> Verdict:
-    """The bundle is known and its manifest has the digest."""
-    if s.resolution.artifact:
-        return "True", Reason.VERIFIED, f"Bundle {s.resolution.artifact.digest} is pinned."
+    """The bundle is known, its manifest has the digest, and it is signed where spec asks for a signature."""
+    if artifact := s.resolution.artifact:
+        signed = f" Its signature was checked with {artifact.verified_by}." if artifact.verified_by else ""
+        return "True", Reason.VERIFIED, f"Bundle {artifact.digest} is pinned.{signed}"
     if s.resolution.cause:
         return "False", s.resolution.cause.reason, s.resolution.cause.message
     return "Unknown", Reason.RESOLVING, "The address of the bundle is being resolved."

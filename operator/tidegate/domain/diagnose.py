@@ -15,7 +15,15 @@ CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError"
 FETCH_CONTAINER = "fetch"
 SERVER_CONTAINER = "triton"
 REPORTED = {
-    r.value: r for r in (Reason.FETCH_FAILED, Reason.ARTIFACT_NOT_FOUND, Reason.DIGEST_MISMATCH, Reason.BUNDLE_INVALID)
+    r.value: r
+    for r in (
+        Reason.FETCH_FAILED,
+        Reason.ARTIFACT_NOT_FOUND,
+        Reason.DIGEST_MISMATCH,
+        Reason.BUNDLE_INVALID,
+        Reason.SIGNATURE_MISSING,
+        Reason.SIGNATURE_INVALID,
+    )
 }
 ADVICE = {
     Reason.FETCH_FAILED: "Check that the store is up and that its address and credentials are right; "
@@ -24,6 +32,10 @@ ADVICE = {
     Reason.DIGEST_MISMATCH: "Do not trust this bundle: push it again under a new version, or correct "
     "spec.model.digest.",
     Reason.BUNDLE_INVALID: "Export the model again with model-packager and push it under a new version.",
+    Reason.SIGNATURE_MISSING: "Sign it with model-packager sign URI --key KEY, or correct spec.verification; it is "
+    "checked again by itself.",
+    Reason.SIGNATURE_INVALID: "Do not run this bundle: sign it with a key that spec.verification trusts, once you know "
+    "where it comes from, or correct spec.verification.",
 }
 MESSAGE_LIMIT = 900
 
@@ -66,7 +78,7 @@ def _waiting(reasons: frozenset[str], cause: Reason, advice: str) -> Callable[[P
             waiting = container.get("state", {}).get("waiting", {})
             if waiting.get("reason") in reasons:
                 said = quote(waiting.get("message") or waiting["reason"])
-                return Cause(cause, f"Pod {pod.name}, container {container['name']}: {said} {advice}")
+                return Cause(cause, f"Pod {pod.name}, container {container['name']}: {said.rstrip('.')}. {advice}")
         return None
 
     return check
@@ -136,7 +148,12 @@ CAUSES: tuple[Callable[[PodView], Cause | None], ...] = (
         Reason.IMAGE_PULL_FAILED,
         "Check the image's name and the pull secrets; it is tried again by itself.",
     ),
-    _waiting(CONFIG_REASONS, Reason.CONTAINER_CONFIG, "Check the names in spec.server and the objects they refer to."),
+    _waiting(
+        CONFIG_REASONS,
+        Reason.CONTAINER_CONFIG,
+        "Check the names in spec.server and spec.verification and the objects they refer to; it is tried again by "
+        "itself.",
+    ),
     _out_of_memory,
     _fetch,
     _server,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from tidegate.api.v1alpha1 import SecretReference
+from tidegate.api.v1alpha1 import SecretKeyReference, SecretReference
 from tidegate.domain.revision import StoredRevision
 from tidegate.domain.routing import Route, Table
 
 
 @dataclass(frozen=True)
 class Resolve:
-    """A Job that reads one bundle's manifest."""
+    """A Job that reads one bundle's manifest, and checks its signature where there is a ``public_key``."""
 
     key: str
     attempt: int
@@ -23,6 +23,7 @@ class Resolve:
     credentials: SecretReference | None
     service_account: str | None
     image_pull_secrets: tuple[str, ...] = ()
+    public_key: SecretKeyReference | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from tidegate.api.types import ApiModel
-from tidegate.api.v1alpha1 import ModelDeploymentSpec, SecretReference, Server
+from tidegate.api.v1alpha1 import ModelDeploymentSpec, SecretKeyReference, SecretReference, Server
 
 ID_LENGTH = 8
 
@@ -34,6 +34,8 @@ class Revision(ApiModel):
     version: str = ""
     server: Server
     credentials: SecretReference | None = None
+    public_key: SecretKeyReference | None = None
+    """The key that the bundle's signature was checked with, and that every pod checks it with again."""
     pins: Pins
 
     @property
@@ -48,6 +50,9 @@ class Revision(ApiModel):
             "server": self.server.to_wire(),
             "credentials": self.credentials.name if self.credentials else None,
         }
+        if self.public_key:
+            # Only where there is one: revisions without keep the id that they have.
+            identity["publicKey"] = self.public_key.to_wire()
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
@@ -82,5 +87,6 @@ def revision_of(
         version=version,
         server=spec.server,
         credentials=spec.model.credentials_secret_ref,
+        public_key=spec.public_key,
         pins=pins,
     )

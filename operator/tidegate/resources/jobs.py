@@ -16,7 +16,6 @@ def resolve_job(subject: Subject, resolve: Resolve, settings: Settings) -> Manif
     """One try. Retries are new Jobs: how often and how soon is decided in the open, not by a back-off limit."""
     meta = metadata(subject, names.resolve_job(subject.name, resolve.key, resolve.attempt), COMPONENT)
     meta["labels"] |= {KEY: resolve.key, ATTEMPT: str(resolve.attempt)}
-    digest = ["--digest", resolve.digest] if resolve.digest else []
     pod: Manifest = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -27,8 +26,11 @@ def resolve_job(subject: Subject, resolve: Resolve, settings: Settings) -> Manif
                 name="resolve",
                 image=settings.packager_image,
                 pull_policy=settings.image_pull_policy,
-                args=["resolve", resolve.uri, *digest],
+                verb="resolve",
+                uri=resolve.uri,
+                options=["--digest", resolve.digest] if resolve.digest else [],
                 credentials=resolve.credentials,
+                public_key=resolve.public_key,
                 mounts=[],
             )
         ],

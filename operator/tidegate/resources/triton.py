@@ -87,8 +87,11 @@ def _fetch(revision: Revision) -> Manifest:
         name=FETCH_CONTAINER,
         image=revision.pins.packager_image,
         pull_policy="IfNotPresent",
-        args=["pull", revision.bundle_uri, "--digest", revision.digest, "--to", "/bundle"],
+        verb="pull",
+        uri=revision.bundle_uri,
+        options=["--digest", revision.digest, "--to", "/bundle"],
         credentials=revision.credentials,
+        public_key=revision.public_key,
         mounts=[{"name": "bundle", "mountPath": "/bundle"}],
     )
 

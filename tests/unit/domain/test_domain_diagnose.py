@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from domain_objects import Raw, container, deployment, pod
 
-from tidegate.api.status import Reason
-from tidegate.domain.diagnose import MESSAGE_LIMIT, Cause, diagnose, from_report, quote
+from tidegate.domain.diagnose import ADVICE, MESSAGE_LIMIT, REPORTED, Cause, diagnose, from_report, quote
 from tidegate.domain.observed import PodView
 
 REV = "digits-0a1b2c3d"
@@ -45,6 +44,13 @@ ROWS = {
         "ContainerConfigInvalid",
         ["models-read", "Check the names"],
     ),
+    "public key absent": (
+        fetch(
+            waiting={"reason": "CreateContainerConfigError", "message": "couldn't find key a.pub in Secret m/signing"}
+        ),
+        "ContainerConfigInvalid",
+        ["a.pub in Secret m/signing", "spec.verification", "by itself"],
+    ),
     "runtime refuses": (triton(waiting={"reason": "RunContainerError"}), "ContainerConfigInvalid", ["Check the names"]),
     "store down": (fetch(terminated=said("FetchFailed", "refused")), "FetchFailed", ["refused", "store is up"]),
     "version absent": (
@@ -61,6 +67,16 @@ ROWS = {
         fetch(terminated=said("BundleInvalid", "x is not listed")),
         "BundleInvalid",
         ["not listed", "Export"],
+    ),
+    "not signed": (
+        fetch(terminated=said("SignatureMissing", "no signature by 0a1b")),
+        "SignatureMissing",
+        ["no signature by 0a1b", "model-packager sign", "spec.verification"],
+    ),
+    "signed by somebody else": (
+        fetch(terminated=said("SignatureInvalid", "not by 0a1b")),
+        "SignatureInvalid",
+        ["not by 0a1b", "Do not run", "spec.verification"],
     ),
     "words instead of a report": (fetch(terminated={"exitCode": 2, "message": "Killed"}), "FetchFailed", ["Killed"]),
     "unknown word": (fetch(terminated=said("Nonsense", "why")), "FetchFailed", ["why"]),
@@ -153,8 +169,8 @@ def test_a_long_text_is_cut_from_the_front() -> None:
 
 
 def test_every_reported_reason_has_its_own_advice() -> None:
-    reasons = [Reason.FETCH_FAILED, Reason.ARTIFACT_NOT_FOUND, Reason.DIGEST_MISMATCH, Reason.BUNDLE_INVALID]
+    reasons = list(REPORTED.values())
     causes = [from_report({"reason": r.value, "message": "x"}, "s3://m/digits:1") for r in reasons]
-    assert [c.reason for c in causes] == reasons
+    assert [c.reason for c in causes] == reasons == list(ADVICE)
     assert len({c.message for c in causes}) == len(causes)
     assert all(isinstance(c, Cause) and c.message.startswith("s3://m/digits:1: x ") for c in causes)

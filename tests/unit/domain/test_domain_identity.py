@@ -5,6 +5,7 @@ from domain_objects import digest, edited, make_spec, pod
 from domain_world import BEGIN, World, serving
 
 from tidegate.domain import names
+from tidegate.domain.artifact import resolve_key
 from tidegate.domain.observed import Observed, PodView, Subject
 from tidegate.domain.revision import Pins, Revision, StoredRevision, revision_of
 from tidegate.domain.routing import (
@@ -22,6 +23,8 @@ from tidegate.domain.routing import (
 )
 
 PINS = Pins(packager_image="tidegate/packager:1")
+REVISION_ID = "ac445433"
+RESOLVE_KEY = "5f4e16"
 
 
 def revision(**fields: object) -> Revision:
@@ -52,10 +55,26 @@ def test_edits_that_do_not_touch_pods_make_no_revision(fields: dict[str, object]
         {"server": {"template": {"spec": {"nodeSelector": {"gpu": "l4"}}}}},
         {"model": {"uri": "s3://other/digits:1"}},
         {"model": {"uri": "s3://models/digits:1", "credentialsSecretRef": {"name": "models-read"}}},
+        {"verification": {"signature": {"publicKeySecretRef": {"name": "signing", "key": "a.pub"}}}},
     ],
 )
 def test_edits_that_touch_pods_make_a_revision(fields: dict[str, object]) -> None:
     assert revision(**fields).id != revision().id
+
+
+@pytest.mark.parametrize("reference", [{"name": "other", "key": "a.pub"}, {"name": "signing", "key": "b.pub"}])
+def test_another_key_is_another_revision(reference: dict[str, str]) -> None:
+    def signed(where: dict[str, str]) -> str:
+        return revision(verification={"signature": {"publicKeySecretRef": where}}).id
+
+    assert signed(reference) != signed({"name": "signing", "key": "a.pub"})
+    assert signed(reference) == signed(dict(reference))
+
+
+def test_what_asks_for_no_signature_keeps_the_names_that_it_had_before_signatures() -> None:
+    assert revision().id == REVISION_ID
+    assert "publicKey" not in revision().to_wire()
+    assert resolve_key(make_spec()) == RESOLVE_KEY
 
 
 def test_the_same_bundle_by_version_or_by_digest_is_the_same_revision() -> None:

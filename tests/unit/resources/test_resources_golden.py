@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resources_examples import CPU, GPU, OTHER_SETTINGS, PLAN, SETTINGS, SUBJECT, TABLE, observed
+from resources_examples import CPU, GPU, OTHER_SETTINGS, PLAN, SETTINGS, SIGNED, SUBJECT, TABLE, observed
 
 from tidegate.domain import routing
 from tidegate.domain.observed import Observed
@@ -20,11 +20,18 @@ from tidegate.resources.triton import pod_template
 GOLDEN = Path(__file__).parent / "golden"
 
 
+GOLDEN_PODS = [
+    ("pod-template-gpu.json", GPU),
+    ("pod-template-cpu.json", CPU),
+    ("pod-template-signed.json", SIGNED),
+]
+
+
 def text(content: Any) -> str:
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
-@pytest.mark.parametrize(("name", "stored"), [("pod-template-gpu.json", GPU), ("pod-template-cpu.json", CPU)])
+@pytest.mark.parametrize(("name", "stored"), GOLDEN_PODS)
 def test_the_pod_template_of_a_revision_never_changes(name: str, stored: StoredRevision) -> None:
     assert text(pod_template(SUBJECT, stored)) == (GOLDEN / name).read_text(), (
         f"The pod template of an existing revision differs from {name}. Released like this, an upgrade of the "
@@ -37,6 +44,14 @@ def test_the_golden_templates_show_what_differs_between_accelerators() -> None:
     gpu, cpu = (json.loads((GOLDEN / f"pod-template-{kind}.json").read_text()) for kind in ("gpu", "cpu"))
     assert gpu["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert "nvidia.com/gpu" not in text(cpu)
+
+
+def test_the_golden_templates_show_that_the_first_container_checks_the_signature() -> None:
+    signed, plain = (json.loads((GOLDEN / f"pod-template-{kind}.json").read_text()) for kind in ("signed", "cpu"))
+    (fetch,) = signed["spec"]["initContainers"]
+    reference = {"name": "signing", "key": "cosign.pub"}
+    assert fetch["env"][-1] == {"name": "MODEL_PACKAGER_PUBLIC_KEY", "valueFrom": {"secretKeyRef": reference}}
+    assert "MODEL_PACKAGER_PUBLIC_KEY" not in text(plain)
 
 
 def templates(seen: Observed, settings: Settings) -> str:

@@ -1,5 +1,6 @@
 """Promises about every pod that the operator makes: what it may do, how it starts and how it leaves."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ from resources_examples import (
     GPU,
     GPU_SERVER,
     PLAN,
+    PUBLIC_KEY,
+    RESOLVE,
     SETTINGS,
+    SIGNED,
     SUBJECT,
     containers,
     observed,
@@ -17,10 +21,11 @@ from resources_examples import (
     stored,
 )
 
-from tidegate.api.v1alpha1 import SecretReference, TemplatePodSpec
+from tidegate.api.v1alpha1 import Model, SecretReference, TemplatePodSpec
 from tidegate.domain.labels import COMPONENT, DIGEST, MODEL, REVISION
 from tidegate.domain.revision import Pins
 from tidegate.resources.build import own_objects, router_objects
+from tidegate.resources.jobs import resolve_job
 from tidegate.resources.packager import CREDENTIAL_KEYS
 from tidegate.resources.triton import EXIT_TIMEOUT, pod_template
 
@@ -78,12 +83,53 @@ def test_only_the_packager_gets_the_stores_credentials_and_only_the_known_keys(s
     with_secret = stored(server_wire, credentials=SecretReference(name="models-read"))
     spec = pod_template(SUBJECT, with_secret)["spec"]
     (fetch,) = spec["initContainers"]
-    assert [entry["name"] for entry in fetch["env"]] == list(CREDENTIAL_KEYS)
+    assert [entry["name"] for entry in fetch["env"]] == list(CREDENTIAL_KEYS["s3"])
     for entry in fetch["env"]:
         wanted = {"name": "models-read", "key": entry["name"], "optional": True}
         assert entry["valueFrom"] == {"secretKeyRef": wanted}
     assert all("valueFrom" not in entry for entry in spec["containers"][0]["env"])
     assert all("envFrom" not in container for container in containers(spec))
+
+
+@pytest.mark.parametrize(
+    ("uri", "variables"),
+    [
+        ("s3://models/digits:3", list(CREDENTIAL_KEYS["s3"])),
+        ("gs://models/digits:3", ["GOOGLE_SERVICE_ACCOUNT_KEY"]),
+        ("az://models/digits:3", list(CREDENTIAL_KEYS["az"])),
+        (
+            "oci://registry.example/digits:3",
+            ["OCI_USERNAME", "OCI_PASSWORD", "OCI_DOCKER_CONFIG_JSON", "MODEL_PACKAGER_PLAIN_HTTP"],
+        ),
+    ],
+)
+def test_each_kind_of_store_gets_its_own_credentials_in_the_job_and_in_the_pods(uri: str, variables: list[str]) -> None:
+    secret = SecretReference(name="models-read")
+    job = resolve_job(SUBJECT, replace(RESOLVE, uri=uri, credentials=secret), SETTINGS)
+    (resolve,) = job["spec"]["template"]["spec"]["containers"]
+    (fetch,) = pod_template(SUBJECT, stored(uri=uri, credentials=secret))["spec"]["initContainers"]
+    assert resolve["env"] == fetch["env"]
+    assert [entry["name"] for entry in fetch["env"]] == variables
+    keys = [entry["valueFrom"]["secretKeyRef"]["key"] for entry in fetch["env"]]
+    assert keys == list(CREDENTIAL_KEYS[uri.partition(":")[0]])
+
+
+def test_every_kind_of_address_that_the_api_accepts_has_its_keys_and_every_key_is_explained() -> None:
+    explained = Model.model_fields["credentials_secret_ref"].description or ""
+    for scheme, keys in CREDENTIAL_KEYS.items():
+        assert Model(uri=f"{scheme}://models/digits:3").uri.startswith(scheme)
+        assert [key for key in keys if key not in explained] == []
+
+
+def test_the_public_key_reaches_the_job_and_every_pod_and_must_be_there() -> None:
+    job = resolve_job(SUBJECT, replace(RESOLVE, public_key=PUBLIC_KEY), SETTINGS)
+    (resolve,) = job["spec"]["template"]["spec"]["containers"]
+    spec = pod_template(SUBJECT, SIGNED)["spec"]
+    for container in (resolve, spec["initContainers"][0]):
+        # Without "optional": a Secret that is missing must not be a check that is missing.
+        wanted = {"secretKeyRef": {"name": "signing", "key": "cosign.pub"}}
+        assert container["env"][-1] == {"name": "MODEL_PACKAGER_PUBLIC_KEY", "valueFrom": wanted}
+    assert "MODEL_PACKAGER_PUBLIC_KEY" not in str(spec["containers"])
 
 
 def test_without_a_secret_no_credentials_are_asked_for() -> None:
