@@ -49,6 +49,12 @@ class InvalidUsage(PackagerError):
     exit_code = 2
 
 
+class PublicKeyInvalid(InvalidUsage):
+    """What should be public keys to verify with cannot be used; it never means that nothing is checked."""
+
+    reason = "PublicKeyInvalid"
+
+
 class ArtifactNotFound(PackagerError):
     """The store answered, and it has no such version, blob or bucket."""
 

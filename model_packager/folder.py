@@ -22,7 +22,7 @@ def read_manifest(folder: Path, *, expected_digest: str | None = None) -> Manife
     if not folder.is_dir() or not os.path.lexists(path):
         raise ArtifactNotFound(f"{folder} is not a bundle: it has no {MANIFEST_NAME}.")
     _check_regular(path, MANIFEST_NAME)
-    with _open(path) as file:
+    with open_checked(path) as file:
         return parse_manifest(file.read(MAX_MANIFEST_BYTES + 1), expected_digest=expected_digest)
 
 
@@ -31,6 +31,14 @@ def verify_folder(folder: Path, *, expected_digest: str | None = None) -> Manife
 
     Raises DigestMismatch if the bundle is not ``expected_digest``, else BundleInvalid with the first file at fault.
     """
+    manifest = check_listing(folder, expected_digest=expected_digest)
+    for file in manifest.files:
+        verify_file(folder, file)
+    return manifest
+
+
+def check_listing(folder: Path, *, expected_digest: str | None = None) -> Manifest:
+    """All that :func:`verify_folder` does, except for reading the files: for who reads and hashes them anyway."""
     manifest = read_manifest(folder, expected_digest=expected_digest)
     listed = {file.path: file for file in manifest.files}
     present = set(list_files(folder)) - {MANIFEST_NAME}
@@ -38,13 +46,23 @@ def verify_folder(folder: Path, *, expected_digest: str | None = None) -> Manife
         raise BundleInvalid(f"The file {min(unlisted)!a} in {folder} is not listed in the manifest.")
     if missing := listed.keys() - present:
         raise BundleInvalid(f"The file {min(missing)!a} is listed in the manifest but missing in {folder}.")
-    for file in manifest.files:
-        found = describe(folder, file.path, at_most=file.size)
-        if found.size != file.size:
-            raise BundleInvalid(f"The file {file.path!a} has {found.size} bytes; the manifest says {file.size}.")
-        if found.sha256 != file.sha256:
-            raise BundleInvalid(f"The file {file.path!a} was altered: its sha256 is not the one in the manifest.")
     return manifest
+
+
+def verify_file(folder: Path, file: File) -> None:
+    """Read one file and compare. Raises BundleInvalid."""
+    found = describe(folder, file.path, at_most=file.size)
+    if found.size != file.size:
+        raise BundleInvalid(f"The file {file.path!a} has {found.size} bytes; the manifest says {file.size}.")
+    if found.sha256 != file.sha256:
+        raise changed(file.path)
+
+
+def changed(path: str | Path) -> BundleInvalid:
+    """The failure for a file that is not the one that was listed."""
+    return BundleInvalid(
+        f"The file {str(path)!a} was altered, or changed while it was read: its sha256 is not the one in the manifest."
+    )
 
 
 def list_files(folder: Path) -> list[str]:
@@ -75,7 +93,7 @@ def list_files(folder: Path) -> list[str]:
 def describe(folder: Path, path: str, *, at_most: int | None = None) -> File:
     """Size and sha256 of one file, read with bounded memory; nothing is read of a file of more than ``at_most``."""
     seen = hashlib.sha256()
-    with _open(folder / path) as file:
+    with open_checked(folder / path) as file:
         if at_most is not None and (size := os.fstat(file.fileno()).st_size) > at_most:
             return File(path=path, size=size, sha256=seen.hexdigest())
         size = 0
@@ -99,7 +117,7 @@ def _check_status(status: os.stat_result, relative: str) -> None:
         raise BundleInvalid(f"{relative!a} has {status.st_nlink} hard links; a bundle file must have exactly one.")
 
 
-def _open(path: Path) -> BinaryIO:
+def open_checked(path: Path) -> BinaryIO:
     """Open what was checked, and check what was opened: it may have been exchanged since, also for a pipe."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

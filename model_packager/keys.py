@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from model_packager.errors import InvalidUsage, MissingExtra
+from model_packager.errors import InvalidUsage, MissingExtra, PublicKeyInvalid
 
 VARIABLE: Final = "MODEL_PACKAGER_PUBLIC_KEY"
 """Holds public keys as PEM text. Whatever reads a bundle for use then demands a signature by one of them."""
@@ -36,8 +36,8 @@ class PublicKey:
 def demanded_keys(key: Path | None) -> tuple[PublicKey, ...]:
     """The keys of which one must have signed, from the file ``key`` or from the environment; none means no demand.
 
-    Raises InvalidUsage for a source that is no list of public keys, also an empty one, and for two sources: one would
-    weaken what the other demands.
+    Raises PublicKeyInvalid for a source that is no list of public keys, also an empty one, and InvalidUsage for two
+    sources: one would weaken what the other demands.
     """
     given = os.environ.get(VARIABLE)
     if given is None:
@@ -48,25 +48,29 @@ def demanded_keys(key: Path | None) -> tuple[PublicKey, ...]:
 
 
 def read_keys(path: Path) -> tuple[PublicKey, ...]:
-    """The public keys in a PEM file, at least one. Raises InvalidUsage."""
+    """The public keys in a PEM file, at least one. Raises PublicKeyInvalid."""
     if not path.is_file():
-        raise InvalidUsage(f"The public key {path} does not exist; make one with openssl ec -pubout.")
+        raise PublicKeyInvalid(f"The public key {path} does not exist; make one with openssl ec -pubout.")
     with path.open("rb") as file:
         data = file.read(MAX_KEY_BYTES + 1)
     return parse_keys(data.decode("utf-8", "replace"), f"The file {path}")
 
 
 def parse_keys(text: str, where: str) -> tuple[PublicKey, ...]:
-    """All public keys in PEM text. One that cannot be used is refused, not passed over. Raises InvalidUsage."""
+    """All public keys in PEM text. One that cannot be used is refused, not passed over. Raises PublicKeyInvalid."""
     if len(text) > MAX_KEY_BYTES:
-        raise InvalidUsage(f"{where} has more than {MAX_KEY_BYTES} characters; it must hold public keys as PEM only.")
+        raise PublicKeyInvalid(
+            f"{where} has more than {MAX_KEY_BYTES} characters; it must hold public keys as PEM only."
+        )
     if "PRIVATE KEY-----" in text:
-        raise InvalidUsage(f"{where} holds a private key; give the public one (openssl ec -pubout) and keep this one.")
+        raise PublicKeyInvalid(
+            f"{where} holds a private key; give the public one (openssl ec -pubout) and keep this one."
+        )
     starts = list(_BEGIN.finditer(text))
     if not starts:
-        raise InvalidUsage(f"{where} holds no public key; it must be PEM text with -----BEGIN PUBLIC KEY-----.")
+        raise PublicKeyInvalid(f"{where} holds no public key; it must be PEM text with -----BEGIN PUBLIC KEY-----.")
     if len(starts) > MAX_KEYS:
-        raise InvalidUsage(f"{where} holds {len(starts)} keys; at most {MAX_KEYS} are allowed.")
+        raise PublicKeyInvalid(f"{where} holds {len(starts)} keys; at most {MAX_KEYS} are allowed.")
     ends = [*(found.start() for found in starts[1:]), len(text)]
     keys = [_parse(text[found.start() : end], where) for found, end in zip(starts, ends, strict=True)]
     return tuple({key.key_id: key for key in keys}.values())
@@ -82,9 +86,9 @@ def _parse(block: str, where: str) -> PublicKey:
     try:
         key = serialization.load_pem_public_key(block.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise InvalidUsage(f"{where} holds a block that is no public key in PEM; replace or remove it.") from error
+        raise PublicKeyInvalid(f"{where} holds a block that is no public key in PEM; replace or remove it.") from error
     if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in _CURVES:
-        raise InvalidUsage(f"{where} holds a key of another kind; keys must be on one of {', '.join(_CURVES)}.")
+        raise PublicKeyInvalid(f"{where} holds a key of another kind; keys must be on one of {', '.join(_CURVES)}.")
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return PublicKey(hashlib.sha256(pem).hexdigest(), pem)
 

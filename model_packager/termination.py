@@ -18,6 +18,7 @@ _REASONS: Final = (
     "BundleInvalid",
     "SignatureMissing",
     "SignatureInvalid",
+    "PublicKeyInvalid",
 )
 
 

@@ -20,7 +20,7 @@ from model_packager.errors import (
     SignatureMissing,
     VersionConflict,
 )
-from model_packager.folder import verify_folder
+from model_packager.folder import check_listing
 from model_packager.keys import PublicKey
 from model_packager.manifest import MAX_MANIFEST_BYTES, File, Manifest, parse_manifest
 from model_packager.stores import CHUNK_BYTES, Progress, Store
@@ -42,12 +42,12 @@ def push(
     *,
     signature: signing.Signature | None = None,
 ) -> ModelReference:
-    """Publish a verified folder; return its versioned reference. An equal version is success, even if retried.
+    """Publish a folder, verified on the way; return its versioned reference. An equal version is success, even again.
 
     Raises VersionConflict if the version is published with another digest, and SignatureInvalid if ``signature`` says
     that it is of another bundle, before anything is uploaded if possible. A version is visible with its signature.
     """
-    manifest = verify_folder(folder)
+    manifest = check_listing(folder)
     digest = manifest.digest()
     if signature is not None:
         signing.check_names(signature, digest, "The signature")

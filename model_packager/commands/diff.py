@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model_packager import placing
-from model_packager.commands.bundles import open_reference
+from model_packager.commands.bundles import open_signed
 from model_packager.compatibility import Change, compare_contracts
 from model_packager.console import Reporter
 from model_packager.errors import ContractBroken
@@ -61,7 +61,7 @@ def diff(old: str, new: str, reporter: Reporter, *, allow_breaking: bool, answer
 def _load(target: str, place: Path) -> Side:
     if "://" not in target:
         return Side(verify_folder(Path(target)), None, Path(target))
-    store, manifest = open_reference(target, None)
+    store, manifest, _ = open_signed(target, None, None)
     return Side(manifest, store, place)
 
 

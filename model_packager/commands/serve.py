@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_packager import placing
-from model_packager.commands.bundles import open_reference
+from model_packager.commands.bundles import open_signed
 from model_packager.console import Reporter
 from model_packager.errors import InvalidUsage
 from model_packager.folder import verify_folder
@@ -99,7 +99,7 @@ def _bundle(target: str, reporter: Reporter) -> Iterator[tuple[Path, Manifest]]:
     if "://" not in target:
         yield Path(target), verify_folder(Path(target))
         return
-    store, manifest = open_reference(target, None)
+    store, manifest, _ = open_signed(target, None, None)
     with tempfile.TemporaryDirectory(prefix="model-packager-") as temporary:
         folder = Path(temporary) / "bundle"
         placing.pull(manifest, store, folder, reporter.transferred)

@@ -38,7 +38,8 @@ class Store(Protocol):
     def put_bundle(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
         """Store all files and the manifest, sending only what is missing; no version is visible yet.
 
-        Raises DigestMismatch if a file is no longer what the manifest says.
+        Every file is hashed, once, also one that the store has. Raises BundleInvalid if one is not what the manifest
+        says; what was sent before is then of no use to anyone, and of no harm.
         """
 
     def read_pointer(self, name: str, version: str) -> str | None:

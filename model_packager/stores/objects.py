@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,10 @@ from model_packager.errors import (
     AliasConflict,
     ArtifactNotFound,
     BundleInvalid,
-    DigestMismatch,
     InvalidReference,
     SignatureInvalid,
 )
+from model_packager.folder import changed, open_checked, verify_file
 from model_packager.manifest import File, Manifest
 from model_packager.stores import CHUNK_BYTES, Progress
 from model_packager.stores.backends import STORE_ERRORS, Backend, failed, interruptible
@@ -71,23 +72,30 @@ class ObjectStore:
         return self.read_blob(digest, 0, size) if size else b""
 
     def put_bundle(self, manifest: Manifest, folder: Path, progress: Progress) -> None:
-        by_digest = {f"sha256:{file.sha256}": file for file in manifest.files}
+        by_digest: dict[str, list[File]] = {}
+        for file in manifest.files:
+            by_digest.setdefault(f"sha256:{file.sha256}", []).append(file)
 
-        def upload(blob: str, file: File) -> None:
-            sent = self.put_blob(blob, folder / file.path)
-            progress(file.path, file.size if sent else 0)
+        def upload(blob: str, equal: list[File]) -> None:
+            first, *others = equal
+            path = folder / first.path
+            sent = os.path.lexists(path) and path.lstat().st_size == first.size and self.put_blob(blob, path)
+            for file in others if sent else equal:
+                verify_file(folder, file)
+            for file in equal:
+                progress(file.path, file.size if sent and file is first else 0)
 
-        in_parallel(partial(upload, blob, file) for blob, file in by_digest.items())
+        in_parallel(partial(upload, blob, equal) for blob, equal in by_digest.items())
         self.put_blob(manifest.digest(), manifest.canonical_bytes())
 
     def put_blob(self, digest: str, source: Path | bytes) -> bool:
-        """Store ``source`` under its digest; False if it was there. Raises DigestMismatch if it changed meanwhile."""
+        """Store ``source`` under its digest; False if it was there. Raises BundleInvalid if it is something else."""
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if self.blob_size(digest) == size:
             return False
         try:
             if size <= CHUNK_BYTES:
-                data = source if isinstance(source, bytes) else source.read_bytes()
+                data = source if isinstance(source, bytes) else _read(source, size)
                 _check_content(hashlib.sha256(data).hexdigest(), digest, source)
                 interruptible(partial(obstore.put, self._backend, _blob(digest), data, use_multipart=False))
             else:
@@ -238,10 +246,15 @@ def _last(path: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1]
 
 
+def _read(path: Path, size: int) -> bytes:
+    with open_checked(path) as file:
+        return file.read(size)
+
+
 def _checked_chunks(path: Path, digest: str, size: int) -> Iterator[bytes]:
     """The file in chunks; raises before the last one is handed out if the file is no longer what was hashed."""
     seen = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_checked(path) as file:
         chunk = file.read(size)
         while chunk:
             seen.update(chunk)
@@ -254,5 +267,4 @@ def _checked_chunks(path: Path, digest: str, size: int) -> Iterator[bytes]:
 
 def _check_content(found: str, digest: str, source: Path | bytes) -> None:
     if f"sha256:{found}" != digest:
-        what = source if isinstance(source, Path) else "the manifest"
-        raise DigestMismatch(f"The content of {what} changed while it was uploaded; run the command again.")
+        raise changed(source if isinstance(source, Path) else "manifest.json")

@@ -25,6 +25,7 @@ from model_packager.errors import (
     InvalidReference,
     SignatureInvalid,
 )
+from model_packager.folder import open_checked, verify_file
 from model_packager.manifest import MANIFEST_NAME, Manifest, digest_of, parse_manifest
 from model_packager.stores import Progress
 from model_packager.stores import oci_layout as layout
@@ -103,17 +104,19 @@ class OciStore:
         if self.image(manifest.name, manifest.digest()):
             # A registry takes no image whose blobs it does not have, so this one is complete.
             for file in manifest.files:
+                verify_file(folder, file)
                 progress(file.path, 0)
             return
         found = layout.layers(manifest)
         digests: dict[int, str] = {}
+        hashes = {file.path: file.sha256 for file in manifest.files}
 
         def opened(path: str) -> BinaryIO:
-            return BytesIO(manifest.canonical_bytes()) if path == MANIFEST_NAME else (folder / path).open("rb")
+            return BytesIO(manifest.canonical_bytes()) if path == MANIFEST_NAME else open_checked(folder / path)
 
         def send(number: int) -> None:
             layer = found[number]
-            digests[number] = layer.digest(opened)
+            digests[number] = layer.digest(opened, hashes)
             sent = not repository.has_blob(digests[number])
             if sent:
                 repository.upload(digests[number], layer.size, partial(layer.chunks, opened))

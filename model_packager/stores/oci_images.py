@@ -13,7 +13,7 @@ from urllib.parse import quote
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from model_packager.errors import ArtifactNotFound, BundleInvalid, DigestMismatch, InvalidReference
+from model_packager.errors import ArtifactNotFound, BundleInvalid, InvalidReference
 from model_packager.manifest import digest_of
 from model_packager.stores.oci_layout import DIGEST_ANNOTATION, LAYOUT, LAYOUT_ANNOTATION, MANIFEST_TYPE
 from model_packager.stores.registry import READ_SECONDS, Registry, Unreachable, unreachable
@@ -76,7 +76,7 @@ class Repository:
         return _with_attempts(partial(self._read_range, digest, start, end))
 
     def upload(self, digest: str, size: int, body: Callable[[], Iterable[bytes]]) -> None:
-        """Send a blob; ``body`` gives its bytes, again for each attempt. Raises DigestMismatch if they are others."""
+        """Send a blob; ``body`` gives its bytes, again for each attempt. Raises BundleInvalid if they are others."""
 
         def send() -> None:
             if not self.has_blob(digest):
@@ -133,7 +133,7 @@ class Repository:
             if found.status >= _SERVER:
                 raise Unreachable(str(failure))
             if "DIGEST_INVALID" in str(failure):
-                raise DigestMismatch("A file changed while it was uploaded; run the command again.")
+                raise BundleInvalid("A file changed while it was uploaded; run the command again.")
             raise failure
 
     def _read_range(self, digest: str, start: int, end: int) -> bytes:

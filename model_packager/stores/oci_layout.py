@@ -12,12 +12,12 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final
 
-from model_packager.errors import DigestMismatch
+from model_packager.folder import changed
 from model_packager.manifest import MANIFEST_NAME, Manifest, digest_of
 
 LAYOUT: Final = "1"
@@ -54,31 +54,34 @@ class Layer:
     members: tuple[Member, ...]
     size: int
 
-    def chunks(self, opened: Opener) -> Iterator[bytes]:
-        """The bytes of the layer in order, exactly ``size``. Raises DigestMismatch for a file of another size."""
+    def chunks(self, opened: Opener, hashes: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """The bytes of the layer in order, exactly ``size``.
+
+        Raises BundleInvalid for a file of another size, or of another sha256 than ``hashes`` has for its path.
+        """
         for member in self.members:
             yield member.headers
             left = member.size
+            seen = hashlib.sha256()
             with opened(member.path) as file:
                 while data := file.read(min(READ_BYTES, left)):
                     left -= len(data)
+                    if hashes:
+                        seen.update(data)
                     yield data
                 if left or file.read(1):
                     raise changed(member.path)
+            if hashes and hashes.get(member.path, seen.hexdigest()) != seen.hexdigest():
+                raise changed(member.path)
             yield bytes(-member.size % BLOCK)
         yield bytes(2 * BLOCK)
 
-    def digest(self, opened: Opener) -> str:
-        """``sha256:`` and the hash of the bytes."""
+    def digest(self, opened: Opener, hashes: Mapping[str, str]) -> str:
+        """``sha256:`` and the hash of the bytes, which are compared with ``hashes`` on the way."""
         seen = hashlib.sha256()
-        for data in self.chunks(opened):
+        for data in self.chunks(opened, hashes):
             seen.update(data)
         return f"sha256:{seen.hexdigest()}"
-
-
-def changed(path: str) -> DigestMismatch:
-    """The failure for a file that is not what the manifest says any more."""
-    return DigestMismatch(f"The content of {path!a} changed while it was uploaded; run the command again.")
 
 
 def manifest_layer(size: int) -> Layer:

@@ -19,7 +19,7 @@ import pytest
 from registry_server import RegistryServer
 
 from model_packager import placing, transfer
-from model_packager.errors import ArtifactNotFound, BundleInvalid, DigestMismatch, FetchFailed, VersionConflict
+from model_packager.errors import ArtifactNotFound, BundleInvalid, FetchFailed, VersionConflict
 from model_packager.folder import describe, read_manifest, verify_folder
 from model_packager.manifest import MANIFEST_NAME, Manifest, parse_reference, parse_root
 from model_packager.stores import oci, open_store
@@ -218,7 +218,7 @@ def test_a_file_that_changes_during_the_upload_to_a_registry_is_refused(
     folder = _variant(bundle, tmp_path / "changing", "card")
     manifest = read_manifest(folder)
     (folder / "README.md").write_text("longer than before")
-    with pytest.raises(DigestMismatch, match="changed while it was uploaded"):
+    with pytest.raises(BundleInvalid, match="changed while it was read"):
         open_store(parse_root(root)).put_bundle(manifest, folder, transfer.silent)
 
 

@@ -145,14 +145,16 @@ def _rewrite(stage: Stage) -> None:
     (stage.bundle / CONFIG).write_bytes(data)
 
 
-LISTED, VERIFIED = "model_packager.folder.list_files", "model_packager.transfer.verify_folder"
+LISTED, CHECKED = "model_packager.folder.list_files", "model_packager.transfer.check_listing"
 RACES: dict[str, tuple[str, Build, str, str]] = {
-    "altered between hash and upload": ("push", _after(VERIFIED, _rewrite), "DigestMismatch", "changed while"),
-    "replaced by a link between hash and upload": (
-        "push", _after(VERIFIED, lambda s: _swap(s, lambda p: p.symlink_to(s.outside / "secret"))),
-        "DigestMismatch", "changed while"),
-    "removed between hash and upload": (
-        "push", _after(VERIFIED, lambda s: (s.bundle / CONFIG).unlink()), "(InvalidUsage|FetchFailed)", "No such file"),
+    "altered between listing and upload": ("push", _after(CHECKED, _rewrite), "BundleInvalid", "changed while"),
+    "replaced by a pipe between listing and upload": (
+        "push", _after(CHECKED, lambda s: _swap(s, os.mkfifo)), "BundleInvalid", "not a regular file"),
+    "replaced by a link between listing and upload": (
+        "push", _after(CHECKED, lambda s: _swap(s, lambda p: p.symlink_to(s.outside / "secret"))),
+        "BundleInvalid", "cannot be read"),
+    "removed between listing and upload": (
+        "push", _after(CHECKED, lambda s: (s.bundle / CONFIG).unlink()), "BundleInvalid", "No such file"),
     "altered between listing and hash": ("verify", _after(LISTED, _rewrite), "BundleInvalid", "altered"),
     "replaced by a link between listing and hash": (
         "verify", _after(LISTED, lambda s: _swap(s, lambda p: p.symlink_to(s.outside / "secret"))),

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     BUNDLE_INVALID = "BundleInvalid"
     SIGNATURE_MISSING = "SignatureMissing"
     SIGNATURE_INVALID = "SignatureInvalid"
+    PUBLIC_KEY_INVALID = "PublicKeyInvalid"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"

@@ -19,6 +19,7 @@ HOPELESS = frozenset(
         Reason.BUNDLE_INVALID,
         Reason.SIGNATURE_MISSING,
         Reason.SIGNATURE_INVALID,
+        Reason.PUBLIC_KEY_INVALID,
         Reason.NAME_CONFLICT,
         Reason.ROUTER_FULL,
     }

@@ -23,6 +23,7 @@ REPORTED = {
         Reason.BUNDLE_INVALID,
         Reason.SIGNATURE_MISSING,
         Reason.SIGNATURE_INVALID,
+        Reason.PUBLIC_KEY_INVALID,
     )
 }
 ADVICE = {
@@ -36,6 +37,8 @@ ADVICE = {
     "checked again by itself.",
     Reason.SIGNATURE_INVALID: "Do not run this bundle: sign it with a key that spec.verification trusts, once you know "
     "where it comes from, or correct spec.verification.",
+    Reason.PUBLIC_KEY_INVALID: "Put public keys as PEM into the Secret that spec.verification names; it is checked "
+    "again by itself.",
 }
 MESSAGE_LIMIT = 900
 

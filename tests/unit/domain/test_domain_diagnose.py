@@ -78,6 +78,11 @@ ROWS = {
         "SignatureInvalid",
         ["not by 0a1b", "Do not run", "spec.verification"],
     ),
+    "a key that is none": (
+        fetch(terminated=said("PublicKeyInvalid", "holds no public key")),
+        "PublicKeyInvalid",
+        ["holds no public key", "as PEM into the Secret"],
+    ),
     "words instead of a report": (fetch(terminated={"exitCode": 2, "message": "Killed"}), "FetchFailed", ["Killed"]),
     "unknown word": (fetch(terminated=said("Nonsense", "why")), "FetchFailed", ["why"]),
     "fetch without a word": (fetch(terminated={"exitCode": 2}), "FetchFailed", ["exit code 2", "said nothing"]),

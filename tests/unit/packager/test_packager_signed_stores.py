@@ -198,9 +198,10 @@ def test_the_variable_demands_what_the_option_demands(
         ("verify", world.uri),
         ("verify", world.bundle),
     )
-    for command in commands:
+    for command in (*commands, ("diff", world.uri, world.bundle), ("serve", world.uri)):
         code, _, err = run(*command)
         assert (code, "SignatureMissing" in err) == (1, True), command
+    for command in commands:
         code, _, err = run(*command, "--key", world.public)
         assert (code, "not both" in err) == (2, True), command
     assert not (tmp_path / "there").exists()
@@ -227,7 +228,8 @@ def test_a_variable_that_holds_no_key_stops_every_command(
         code, out, err = run(*command)
         assert (code, out) == (2, ""), command
         assert f"The variable {VARIABLE} holds no public key" in err
-    assert VARIABLE in json.loads(log.read_bytes())["message"]
+    report = json.loads(log.read_bytes())
+    assert (report["reason"], VARIABLE in report["message"]) == ("PublicKeyInvalid", True)
     assert fetched == []
     assert not to.exists()
 
@@ -323,7 +325,7 @@ def test_options_that_make_no_sense_are_refused_in_one_sentence(
     fetched.clear()
     code, out, err = run(*UNUSABLE[what](world))
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "error: InvalidUsage: " in err
+    assert err.startswith(("error: InvalidUsage: ", "error: PublicKeyInvalid: "))
     assert set(fetched) <= {world.digest}
     assert not (tmp_path / "t").exists()
 
