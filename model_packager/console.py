@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +31,47 @@ class Reporter:
         """One line of progress."""
         print(line, file=sys.stderr, flush=True)
 
-    def transferred(self, path: str, size: int) -> None:
-        """A Progress for transfers, shown only on a terminal: logs need no line a chunk."""
-        if sys.stderr.isatty():
-            print(f"  {path}: {size} bytes", file=sys.stderr, flush=True)
+    @contextmanager
+    def working(self) -> Iterator[Callable[[str], None]]:
+        """Tell the stages of long work: one line a stage, on a terminal with a spinner and the seconds it took."""
+        if not sys.stderr.isatty():
+            yield self.say
+            return
+        from rich.console import Console
+        from rich.markup import escape
+
+        console = Console(stderr=True, highlight=False)
+        current: list[tuple[str, float]] = []
+
+        def done() -> None:
+            for line, started in current:
+                console.print(f"{line} ({time.monotonic() - started:.1f} s)", markup=False)
+            current.clear()
+
+        with console.status("") as status:
+
+            def say(line: str) -> None:
+                done()
+                status.update(escape(line))
+                current.append((line, time.monotonic()))
+
+            yield say
+            done()
+
+    @contextmanager
+    def transferring(self, what: str, sizes: Mapping[str, int]) -> Iterator[Callable[[str, int], None]]:
+        """A Progress for files of these sizes, shown only on a terminal: logs need no line a chunk."""
+        if not sys.stderr.isatty():
+            yield lambda path, size: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            task = bars.add_task(what, total=sum(sizes.values()))
+            # No bytes: the file needed no transfer.
+            yield lambda path, size: bars.advance(task, size or sizes.get(path, 0))
 
     def result(self, fields: dict[str, Any], text: str) -> None:
         """The result in the form that was asked for."""

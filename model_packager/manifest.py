@@ -94,6 +94,11 @@ class Manifest(Frozen):
         """Bytes of all listed files together."""
         return sum(file.size for file in self.files)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes by path."""
+        return {file.path: file.size for file in self.files}
+
     def canonical_bytes(self) -> bytes:
         """The one serialisation that is stored and hashed: sorted keys, no spaces, UTF-8, absent instead of null."""
         fields = self.model_dump(mode="json", by_alias=True, exclude_none=True)

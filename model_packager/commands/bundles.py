@@ -29,9 +29,11 @@ def push(
     beside = signature or signing.signature_path(folder)
     signed = signing.read_signature(beside) if signature or beside.exists() else None
     store = open_store(root, create=True)
+    manifest = folders.read_manifest(folder)
     if not allow_breaking:
-        _check_promise(folders.read_manifest(folder), root, store, reporter)
-    reference = transfer.push(folder, root, store, reporter.transferred, signature=signed)
+        _check_promise(manifest, root, store, reporter)
+    with reporter.transferring("publishing", manifest.sizes) as progress:
+        reference = transfer.push(folder, root, store, progress, signature=signed)
     digest = folders.read_manifest(folder).digest()
     fields = {"uri": str(reference), "digest": digest}
     if image := store.image_reference(reference.name, digest):
@@ -68,7 +70,8 @@ def pull(
         store, manifest, signed = open_signed(uri, digest, key, look_up=digest is None)
         if signature is not None and signed is None:
             raise InvalidUsage(f"Which signature to keep is known by its key only; give --key or set {VARIABLE}.")
-        fetched = placing.pull(manifest, store, to, reporter.transferred)
+        with reporter.transferring("fetching", manifest.sizes) as progress:
+            fetched = placing.pull(manifest, store, to, progress)
         if signature is not None and signed is not None:
             signature.write_bytes(signed.data)
         report.update(termination.success(manifest, signed))

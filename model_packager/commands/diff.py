@@ -29,7 +29,8 @@ class Side:
     def fetch(self, reporter: Reporter) -> Path:
         """The folder, with the bundle in it."""
         if self.store is not None:
-            placing.pull(self.manifest, self.store, self.folder, reporter.transferred)
+            with reporter.transferring("fetching", self.manifest.sizes) as progress:
+                placing.pull(self.manifest, self.store, self.folder, progress)
         return self.folder
 
 

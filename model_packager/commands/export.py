@@ -52,7 +52,8 @@ def run(
         out=out,
         **options,
     )
-    manifest = export(request, reporter.say)
+    with reporter.working() as say:
+        manifest = export(request, say)
     if manifest.provenance.mlflow:
         from model_packager.export.mlflow import log_back
 

@@ -34,7 +34,7 @@ def run(target: str, endpoint: str | None, grpc: str | None, model: str | None, 
         return
     store, manifest = open_reference(target, None)
     with tempfile.TemporaryDirectory(prefix="model-packager-") as folder:
-        placing.fetch_part(manifest, store, Path(folder), "golden/", reporter.transferred)
+        placing.fetch_part(manifest, store, Path(folder), "golden/")
         replay(Path(folder), manifest, endpoint, grpc, model, reporter)
 
 

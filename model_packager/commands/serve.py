@@ -102,7 +102,8 @@ def _bundle(target: str, reporter: Reporter) -> Iterator[tuple[Path, Manifest]]:
     store, manifest, _ = open_signed(target, None, None)
     with tempfile.TemporaryDirectory(prefix="model-packager-") as temporary:
         folder = Path(temporary) / "bundle"
-        placing.pull(manifest, store, folder, reporter.transferred)
+        with reporter.transferring("fetching", manifest.sizes) as progress:
+            placing.pull(manifest, store, folder, progress)
         yield folder, manifest
 
 

@@ -71,7 +71,8 @@ def _verify_published(
         store, manifest = open_reference(uri, digest)
         signed = signing.read_signature(signature)
         signing.verify_signature(manifest, signed, keys)
-    transfer.verify_files(manifest, store, reporter.transferred)
+    with reporter.transferring("verifying", manifest.sizes) as progress:
+        transfer.verify_files(manifest, store, progress)
     return manifest, signed
 
 

@@ -79,17 +79,20 @@ class ObjectStore:
         def upload(blob: str, equal: list[File]) -> None:
             first, *others = equal
             path = folder / first.path
-            sent = os.path.lexists(path) and path.lstat().st_size == first.size and self.put_blob(blob, path)
+            fits = os.path.lexists(path) and path.lstat().st_size == first.size
+            sent = fits and self.put_blob(blob, path, partial(progress, first.path))
             for file in others if sent else equal:
                 verify_file(folder, file)
-            for file in equal:
-                progress(file.path, file.size if sent and file is first else 0)
+                progress(file.path, 0)
 
         in_parallel(partial(upload, blob, equal) for blob, equal in by_digest.items())
         self.put_blob(manifest.digest(), manifest.canonical_bytes())
 
-    def put_blob(self, digest: str, source: Path | bytes) -> bool:
-        """Store ``source`` under its digest; False if it was there. Raises BundleInvalid if it is something else."""
+    def put_blob(self, digest: str, source: Path | bytes, sent: Callable[[int], None] = lambda size: None) -> bool:
+        """Store ``source`` under its digest; False if it was there. Raises BundleInvalid if it is something else.
+
+        ``sent`` is told of bytes on their way.
+        """
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if self.blob_size(digest) == size:
             return False
@@ -98,10 +101,11 @@ class ObjectStore:
                 data = source if isinstance(source, bytes) else _read(source, size)
                 _check_content(hashlib.sha256(data).hexdigest(), digest, source)
                 interruptible(partial(obstore.put, self._backend, _blob(digest), data, use_multipart=False))
+                sent(size)
             else:
                 assert isinstance(source, Path)
                 part = max(CHUNK_BYTES, -(-size // MAX_PARTS))
-                chunks = _checked_chunks(source, digest, part)
+                chunks = _checked_chunks(source, digest, part, sent)
                 upload = partial(obstore.put, chunk_size=part, max_concurrency=UPLOADS_IN_FLIGHT)
                 interruptible(partial(upload, self._backend, _blob(digest), chunks))
         except STORE_ERRORS as error:
@@ -251,7 +255,7 @@ def _read(path: Path, size: int) -> bytes:
         return file.read(size)
 
 
-def _checked_chunks(path: Path, digest: str, size: int) -> Iterator[bytes]:
+def _checked_chunks(path: Path, digest: str, size: int, sent: Callable[[int], None]) -> Iterator[bytes]:
     """The file in chunks; raises before the last one is handed out if the file is no longer what was hashed."""
     seen = hashlib.sha256()
     with open_checked(path) as file:
@@ -262,6 +266,7 @@ def _checked_chunks(path: Path, digest: str, size: int) -> Iterator[bytes]:
             if not following:
                 _check_content(seen.hexdigest(), digest, path)
             yield chunk
+            sent(len(chunk))
             chunk = following
 
 

@@ -94,7 +94,7 @@ def test_a_broken_bundle_is_not_published(bundle: Path, root: StoreRoot, store: 
 def test_no_version_appears_when_an_upload_fails(
     bundle: Path, root: StoreRoot, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(digest: str, source: Path | bytes) -> bool:
+    def failing(digest: str, source: Path | bytes, sent: object) -> bool:
         raise FetchFailed("The store is down.")
 
     monkeypatch.setattr(store, "put_blob", failing)
