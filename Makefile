@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: setup demo down test test-fast lint bench generate lock clean
+.PHONY: setup demo down test test-fast lint bench bench-rollout generate lock clean
 
 setup: $(STAMP)
 
@@ -47,6 +47,10 @@ $(VENV)/bench/.stamp: requirements/bench.txt $(STAMP)
 bench: setup $(VENV)/bench/.stamp
 	$(BIN)/python -m tests.bench.exports
 	$(BIN)/python -m tests.bench.stores $(VENV)/bench/bin/python
+
+# Rollouts by the thousand, ours beside the published rules of others: about 40 minutes.
+bench-rollout: setup
+	$(BIN)/python -m tests.bench.rollout.rollout_table --runs 2000
 
 # Everything that is generated from something else in this repository.
 generate: setup
