@@ -7,21 +7,20 @@ import io
 import json
 import shutil
 import tarfile
-import threading
 import urllib.request
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from registry_server import RegistryServer
+from store_actions import fetch, publish, race
 
-from model_packager import placing, transfer
+from model_packager import transfer
 from model_packager.errors import ArtifactNotFound, BundleInvalid, FetchFailed, VersionConflict
 from model_packager.folder import describe, read_manifest, verify_folder
-from model_packager.manifest import MANIFEST_NAME, Manifest, parse_reference, parse_root
+from model_packager.manifest import MANIFEST_NAME, parse_root
 from model_packager.stores import oci, open_store
 
 ACCEPT = "application/vnd.oci.image.manifest.v1+json"
@@ -39,18 +38,6 @@ def root(registry: RegistryServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what has no rivals."""
     monkeypatch.setattr(oci, "SETTLE_SECONDS", 0.0)
-
-
-def _push(bundle: Path, root: str, progress: Callable[[str, int], None] = transfer.silent) -> str:
-    return str(transfer.push(bundle, parse_root(root), open_store(parse_root(root)), progress))
-
-
-def _pull(uri: str, to: Path) -> Manifest:
-    reference = parse_reference(uri)
-    store = open_store(reference.root)
-    manifest = transfer.read_manifest(reference, store, transfer.resolve(reference, store))
-    placing.pull(manifest, store, to)
-    return manifest
 
 
 def _get(root: str, path: str) -> bytes:
@@ -71,17 +58,17 @@ def _variant(bundle: Path, to: Path, card: str, version: str = "1") -> Path:
 
 @pytest.mark.usefixtures("settled")
 def test_a_bundle_comes_back_from_a_registry_byte_for_byte(bundle: Path, root: str, tmp_path: Path) -> None:
-    uri = _push(bundle, root)
+    uri = publish(bundle, root)
     assert uri == f"{root}/wide:1"
     digest = verify_folder(bundle).digest()
-    assert _pull(uri, tmp_path / "by-version").digest() == digest
-    _pull(f"{root}/wide@{digest}", tmp_path / "by-digest")
+    assert fetch(uri, tmp_path / "by-version").digest() == digest
+    fetch(f"{root}/wide@{digest}", tmp_path / "by-digest")
     assert verify_folder(tmp_path / "by-version").digest() == verify_folder(tmp_path / "by-digest").digest() == digest
 
 
 @pytest.mark.usefixtures("settled")
 def test_the_image_is_one_that_a_container_runtime_can_unpack(bundle: Path, root: str, tmp_path: Path) -> None:
-    _push(bundle, root)
+    publish(bundle, root)
     data = _get(root, "manifests/1")
     reference = open_store(parse_root(root)).image_reference("wide", read_manifest(bundle).digest())
     assert reference == f"{root.removeprefix('oci://')}/wide@sha256:{hashlib.sha256(data).hexdigest()}"
@@ -103,7 +90,7 @@ def test_the_image_is_one_that_a_container_runtime_can_unpack(bundle: Path, root
 
 @pytest.mark.usefixtures("settled")
 def test_the_image_says_what_it_is_in_standard_annotations(bundle: Path, root: str) -> None:
-    _push(bundle, root)
+    publish(bundle, root)
     image = json.loads(_get(root, "manifests/1"))
     assert image["annotations"]["dev.tidegate.bundle.digest"] == read_manifest(bundle).digest()
     assert image["annotations"]["org.opencontainers.image.version"] == "1"
@@ -113,64 +100,53 @@ def test_the_image_says_what_it_is_in_standard_annotations(bundle: Path, root: s
 
 @pytest.mark.usefixtures("settled")
 def test_equal_weights_of_two_versions_are_uploaded_once(bundle: Path, root: str, tmp_path: Path) -> None:
-    _push(bundle, root)
+    publish(bundle, root)
     second = _variant(bundle, tmp_path / "second", "second", version="2")
     sent: dict[str, int] = {}
-    _push(second, root, lambda path, size: sent.update({path: size}))
+    publish(second, root, lambda path, size: sent.update({path: size}))
     assert sent["models/wide/1/model.onnx"] == 0
     assert sent["README.md"] == len("second")
 
 
 @pytest.mark.usefixtures("settled")
 def test_publishing_again_to_a_registry_sends_nothing(bundle: Path, root: str) -> None:
-    _push(bundle, root)
+    publish(bundle, root)
     sent: list[int] = []
-    _push(bundle, root, lambda path, size: sent.append(size))
+    publish(bundle, root, lambda path, size: sent.append(size))
     assert sent
     assert not any(sent)
 
 
 @pytest.mark.usefixtures("settled")
 def test_a_version_in_a_registry_never_changes_its_meaning(bundle: Path, root: str, tmp_path: Path) -> None:
-    _push(bundle, root)
+    publish(bundle, root)
     with pytest.raises(VersionConflict, match=read_manifest(bundle).digest()):
-        _push(_variant(bundle, tmp_path / "other", "other"), root)
-    assert _pull(f"{root}/wide:1", tmp_path / "bundle").digest() == read_manifest(bundle).digest()
+        publish(_variant(bundle, tmp_path / "other", "other"), root)
+    assert fetch(f"{root}/wide:1", tmp_path / "bundle").digest() == read_manifest(bundle).digest()
 
 
 def test_of_eight_publishers_to_a_registry_exactly_one_wins(bundle: Path, root: str, tmp_path: Path) -> None:
     folders = [_variant(bundle, tmp_path / f"v{number}", f"card {number}") for number in range(8)]
-    gate = threading.Barrier(len(folders))
-
-    def publish(folder: Path) -> str | None:
-        gate.wait()
-        try:
-            _push(folder, root)
-        except VersionConflict:
-            return None
-        return read_manifest(folder).digest()
-
-    with ThreadPoolExecutor(len(folders)) as pool:
-        winners = [digest for digest in pool.map(publish, folders) if digest]
+    winners = race(folders, root)
     assert len(winners) == 1
-    assert _pull(f"{root}/wide:1", tmp_path / "bundle").digest() == winners[0]
+    assert fetch(f"{root}/wide:1", tmp_path / "bundle").digest() == winners[0]
 
 
 def test_equal_publishers_to_a_registry_all_succeed(bundle: Path, root: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(lambda _: _push(bundle, root), range(8))) == {f"{root}/wide:1"}
+        assert set(pool.map(lambda _: publish(bundle, root), range(8))) == {f"{root}/wide:1"}
 
 
 @pytest.mark.usefixtures("settled")
 def test_an_altered_layer_is_refused(bundle: Path, root: str, registry: RegistryServer, tmp_path: Path) -> None:
-    _push(bundle, root)
+    publish(bundle, root)
     layer = json.loads(_get(root, "manifests/1"))["layers"][2]["digest"].removeprefix("sha256:")
     blob = registry.data / f"docker/registry/v2/blobs/sha256/{layer[:2]}/{layer}/data"
     good = blob.read_bytes()
     try:
         blob.write_bytes(good[:4096] + bytes([good[4096] ^ 1]) + good[4097:])
         with pytest.raises(BundleInvalid, match="altered"):
-            _pull(f"{root}/wide:1", tmp_path / "bundle")
+            fetch(f"{root}/wide:1", tmp_path / "bundle")
         assert not (tmp_path / "bundle").exists()
     finally:
         blob.write_bytes(good)
@@ -180,12 +156,12 @@ def test_an_altered_layer_is_refused(bundle: Path, root: str, registry: Registry
 def test_aliases_of_a_registry_move_and_are_listed(bundle: Path, root: str, tmp_path: Path) -> None:
     second = _variant(bundle, tmp_path / "second", "second", version="2")
     for folder in (bundle, second):
-        _push(folder, root)
+        publish(folder, root)
     store = open_store(parse_root(root))
     first, other = read_manifest(bundle).digest(), read_manifest(second).digest()
     assert store.move_alias("wide", "prod", first) is None
     assert store.move_alias("wide", "prod", other) == first
-    assert _pull(f"{root}/wide@prod", tmp_path / "bundle").version == "2"
+    assert fetch(f"{root}/wide@prod", tmp_path / "bundle").version == "2"
     assert store.list_versions("wide") == ["1", "2"]
     assert store.list_aliases("wide") == ["prod"]
     assert store.list_names() == ["wide"]
@@ -202,14 +178,14 @@ WRONG: dict[str, tuple[str, type[Exception], str]] = {
 def test_what_a_registry_does_not_have_is_named(root: str, tmp_path: Path, what: str) -> None:
     tail, error, words = WRONG[what]
     with pytest.raises(error, match=words):
-        _pull(f"{root}/{tail}", tmp_path / "bundle")
+        fetch(f"{root}/{tail}", tmp_path / "bundle")
 
 
 def test_an_image_that_is_no_bundle_is_refused(root: str, tmp_path: Path) -> None:
     data = json.dumps({"schemaVersion": 2, "mediaType": ACCEPT, "config": _blob(root, b"{}"), "layers": []}).encode()
     _put(root, "manifests/1", data)
     with pytest.raises(BundleInvalid, match="is not a bundle"):
-        _pull(f"{root}/wide:1", tmp_path / "bundle")
+        fetch(f"{root}/wide:1", tmp_path / "bundle")
 
 
 def test_a_file_that_changes_during_the_upload_to_a_registry_is_refused(
@@ -229,14 +205,14 @@ def test_a_registry_with_a_password_is_used_with_it_and_only_with_it(
     uri = f"oci://{locked_registry.address}/team"
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     with pytest.raises(FetchFailed, match="needs credentials"):
-        _push(bundle, uri)
+        publish(bundle, uri)
     for password, allowed in (("wrong", False), (locked_registry.password, True)):
         locked_registry.log_in(tmp_path, password)
         if allowed:
-            assert _push(bundle, uri) == f"{uri}/wide:1"
+            assert publish(bundle, uri) == f"{uri}/wide:1"
         else:
             with pytest.raises(FetchFailed, match="refused access") as refused:
-                _push(bundle, uri)
+                publish(bundle, uri)
             assert password not in str(refused.value)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_actions import fetch, publish
 
-from model_packager import placing, transfer
+from model_packager import transfer
 from model_packager.errors import (
     ArtifactNotFound,
     BundleInvalid,
@@ -23,7 +24,7 @@ from model_packager.errors import (
     VersionConflict,
 )
 from model_packager.folder import describe, read_manifest, verify_folder
-from model_packager.manifest import MANIFEST_NAME, Manifest, parse_reference, parse_root
+from model_packager.manifest import MANIFEST_NAME, parse_root
 from model_packager.stores import CHUNK_BYTES, open_store
 
 
@@ -32,19 +33,6 @@ def bucket(s3_environment: Any) -> Iterator[Path]:
     folder = s3_environment.bucket(f"models-{uuid.uuid4().hex[:8]}")
     yield folder
     shutil.rmtree(folder)
-
-
-def _push(bundle: Path, bucket: Path, prefix: str = "") -> str:
-    root = parse_root(f"s3://{bucket.name}{prefix}")
-    return str(transfer.push(bundle, root, open_store(root)))
-
-
-def _pull(uri: str, to: Path) -> Manifest:
-    reference = parse_reference(uri)
-    store = open_store(reference.root)
-    manifest = transfer.read_manifest(reference, store, transfer.resolve(reference, store))
-    placing.pull(manifest, store, to)
-    return manifest
 
 
 def _with_another_readme(bundle: Path, to: Path) -> Path:
@@ -58,20 +46,20 @@ def _with_another_readme(bundle: Path, to: Path) -> Path:
 
 @pytest.mark.parametrize("prefix", ["", "/team/a"])
 def test_a_published_bundle_comes_back_byte_for_byte(bundle: Path, bucket: Path, tmp_path: Path, prefix: str) -> None:
-    uri = _push(bundle, bucket, prefix)
+    uri = publish(bundle, f"s3://{bucket.name}{prefix}")
     assert uri == f"s3://{bucket.name}{prefix}/wide:1"
-    pulled = _pull(uri, tmp_path / "bundle")
+    pulled = fetch(uri, tmp_path / "bundle")
     assert verify_folder(tmp_path / "bundle").digest() == pulled.digest() == verify_folder(bundle).digest()
 
 
 def test_a_bundle_is_found_by_its_digest_alone(bundle: Path, bucket: Path, tmp_path: Path) -> None:
-    _push(bundle, bucket)
+    publish(bundle, f"s3://{bucket.name}")
     digest = read_manifest(bundle).digest()
-    assert _pull(f"s3://{bucket.name}/wide@{digest}", tmp_path / "bundle").digest() == digest
+    assert fetch(f"s3://{bucket.name}/wide@{digest}", tmp_path / "bundle").digest() == digest
 
 
 def test_the_store_holds_blobs_by_content_and_one_pointer(bundle: Path, bucket: Path) -> None:
-    _push(bundle, bucket)
+    publish(bundle, f"s3://{bucket.name}")
     manifest = read_manifest(bundle)
     blobs = {f"sha256:{path.name}" for path in (bucket / "blobs" / "sha256").iterdir()}
     assert blobs == {f"sha256:{file.sha256}" for file in manifest.files} | {manifest.digest()}
@@ -79,7 +67,7 @@ def test_the_store_holds_blobs_by_content_and_one_pointer(bundle: Path, bucket: 
 
 
 def test_publishing_again_succeeds_and_sends_nothing(bundle: Path, bucket: Path) -> None:
-    _push(bundle, bucket)
+    publish(bundle, f"s3://{bucket.name}")
     sent: list[int] = []
     root = parse_root(f"s3://{bucket.name}")
     transfer.push(bundle, root, open_store(root), lambda path, size: sent.append(size))
@@ -88,7 +76,7 @@ def test_publishing_again_succeeds_and_sends_nothing(bundle: Path, bucket: Path)
 
 
 def test_a_publish_that_was_cut_short_is_finished_by_the_next_one(bundle: Path, bucket: Path) -> None:
-    _push(bundle, bucket)
+    publish(bundle, f"s3://{bucket.name}")
     (bucket / "models" / "wide" / "1").unlink()
     missing = next(file for file in read_manifest(bundle).files if file.path.endswith("model.onnx"))
     (bucket / "blobs" / "sha256" / missing.sha256).unlink()
@@ -100,10 +88,10 @@ def test_a_publish_that_was_cut_short_is_finished_by_the_next_one(bundle: Path, 
 
 
 def test_a_version_never_changes_its_meaning(bundle: Path, bucket: Path, tmp_path: Path) -> None:
-    _push(bundle, bucket)
+    publish(bundle, f"s3://{bucket.name}")
     other = _with_another_readme(bundle, tmp_path / "other")
     with pytest.raises(VersionConflict) as refused:
-        _push(other, bucket)
+        publish(other, f"s3://{bucket.name}")
     assert read_manifest(bundle).digest() in str(refused.value)
     assert read_manifest(other).digest() in str(refused.value)
 
@@ -141,49 +129,49 @@ def _write(path: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize("what", DAMAGE)
 def test_a_damaged_store_is_refused_and_leaves_no_folder(bundle: Path, bucket: Path, tmp_path: Path, what: str) -> None:
-    uri = _push(bundle, bucket)
+    uri = publish(bundle, f"s3://{bucket.name}")
     damage, error, words = DAMAGE[what]
     model = next(file for file in read_manifest(bundle).files if file.path.endswith("model.onnx"))
     damage(bucket / "blobs" / "sha256" / model.sha256, bucket / "models" / "wide" / "1")
     with pytest.raises(error, match=words):
-        _pull(uri, tmp_path / "bundle")
+        fetch(uri, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_small_blob_that_was_cut_is_refused(bundle: Path, bucket: Path, tmp_path: Path) -> None:
-    uri = _push(bundle, bucket)
+    uri = publish(bundle, f"s3://{bucket.name}")
     card = next(file for file in read_manifest(bundle).files if file.path == "README.md")
     os.truncate(bucket / "blobs" / "sha256" / card.sha256, 10)
     with pytest.raises(BundleInvalid, match="has 10 bytes"):
-        _pull(uri, tmp_path / "bundle")
+        fetch(uri, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_altered_manifest_is_refused_by_its_digest(bundle: Path, bucket: Path, tmp_path: Path) -> None:
-    uri = _push(bundle, bucket)
+    uri = publish(bundle, f"s3://{bucket.name}")
     _alter(bucket / "blobs" / "sha256" / read_manifest(bundle).digest().removeprefix("sha256:"))
     with pytest.raises(DigestMismatch):
-        _pull(uri, tmp_path / "bundle")
+        fetch(uri, tmp_path / "bundle")
 
 
 def test_the_versions_that_exist_are_named_when_one_does_not(bundle: Path, bucket: Path, tmp_path: Path) -> None:
-    _push(bundle, bucket)
+    publish(bundle, f"s3://{bucket.name}")
     with pytest.raises(ArtifactNotFound, match=r"no version 9 of wide; it has 1\."):
-        _pull(f"s3://{bucket.name}/wide:9", tmp_path / "bundle")
+        fetch(f"s3://{bucket.name}/wide:9", tmp_path / "bundle")
 
 
 def test_a_bucket_that_does_not_exist_is_not_found(s3_environment: Any, tmp_path: Path) -> None:
     with pytest.raises(ArtifactNotFound):
-        _pull("s3://no-such-bucket/wide:1", tmp_path / "bundle")
+        fetch("s3://no-such-bucket/wide:1", tmp_path / "bundle")
 
 
 def test_wrong_credentials_are_refused_access(
     bundle: Path, bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = _push(bundle, bucket)
+    uri = publish(bundle, f"s3://{bucket.name}")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(FetchFailed, match="refused access"):
-        _pull(uri, tmp_path / "bundle")
+        fetch(uri, tmp_path / "bundle")
 
 
 def test_a_store_that_is_down_fails_within_seconds(
@@ -193,7 +181,7 @@ def test_a_store_that_is_down_fails_within_seconds(
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
         with pytest.raises(FetchFailed, match="could not be used"):
-            _pull("s3://models/wide:1", tmp_path / "bundle")
+            fetch("s3://models/wide:1", tmp_path / "bundle")
 
 
 def test_a_store_that_never_answers_is_given_up(
@@ -210,4 +198,4 @@ def test_a_store_that_never_answers_is_given_up(
         silent.listen()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(FetchFailed, match="could not be used"):
-            _pull("s3://models/wide:1", tmp_path / "bundle")
+            fetch("s3://models/wide:1", tmp_path / "bundle")

@@ -7,21 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
 from registry_server import RegistryServer
+from store_actions import publish, race
 from store_bundles import variant, with_large_file
 
 from model_packager import transfer
-from model_packager.errors import VersionConflict
 from model_packager.folder import read_manifest, verify_folder
 from model_packager.manifest import parse_reference, parse_root
 from model_packager.stores import open_store
@@ -50,37 +48,17 @@ def bucket(s3_environment: Any) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def _push(folder: Path, root: str) -> str:
-    return str(transfer.push(folder, parse_root(root), open_store(parse_root(root))))
-
-
-def _race(folders: list[Path], root: str) -> list[str]:
-    """Digests of those who were told that they published."""
-    gate = threading.Barrier(len(folders))
-
-    def publish(folder: Path) -> str | None:
-        gate.wait()
-        try:
-            _push(folder, root)
-        except VersionConflict:
-            return None
-        return read_manifest(folder).digest()
-
-    with ThreadPoolExecutor(len(folders)) as pool:
-        return [digest for digest in pool.map(publish, folders) if digest]
-
-
 @pytest.mark.parametrize("round_", range(3))
 def test_of_eight_publishers_of_different_content_exactly_one_wins(
     bundle: Path, bucket: Path, tmp_path: Path, round_: int
 ) -> None:
-    winners = _race([variant(bundle, tmp_path / f"{i}", f"card {i}") for i in range(8)], f"s3://{bucket.name}")
+    winners = race([variant(bundle, tmp_path / f"{i}", f"card {i}") for i in range(8)], f"s3://{bucket.name}")
     assert len(winners) == 1
     assert json.loads((bucket / "models/wide/1").read_bytes()) == {"digest": winners[0]}
 
 
 def test_eight_publishers_of_equal_content_all_succeed(bundle: Path, bucket: Path) -> None:
-    assert _race([bundle] * 8, f"s3://{bucket.name}") == [read_manifest(bundle).digest()] * 8
+    assert race([bundle] * 8, f"s3://{bucket.name}") == [read_manifest(bundle).digest()] * 8
 
 
 def _blobs(bucket: Path) -> set[str]:
@@ -119,7 +97,7 @@ def test_a_killed_publish_shows_nothing_and_the_next_one_sends_only_what_is_miss
         return real_put(store, path, *arguments, **options)
 
     monkeypatch.setattr(obstore, "put", counted)
-    _push(bundle, root)
+    publish(bundle, root)
     manifest = read_manifest(bundle)
     everything = {file.sha256 for file in manifest.files} | {manifest.digest().removeprefix("sha256:")}
     assert sorted(uploaded) == sorted([f"blobs/sha256/{blob}" for blob in everything - there] + ["models/wide/1"])
@@ -160,7 +138,7 @@ def test_a_large_bundle_is_moved_through_a_registry_in_bounded_memory(
 
 def test_a_killed_pull_leaves_no_bundle_and_the_next_one_is_whole(bundle: Path, bucket: Path, tmp_path: Path) -> None:
     root = f"s3://{bucket.name}"
-    uri = _push(bundle, root)
+    uri = publish(bundle, root)
     target = tmp_path / "place" / "bundle"
     process = subprocess.Popen([sys.executable, "-m", "model_packager.cli", "pull", uri, "--to", target])
     deadline = time.monotonic() + 60
