@@ -90,7 +90,10 @@ def export(
     rename: Annotated[list[str] | None, typer.Option(help="OLD=NEW name of an input or output; repeatable.")] = None,
     rtol: Annotated[float | None, typer.Option(min=0, help="Relative tolerance of parity for float outputs.")] = None,
     atol: Annotated[float | None, typer.Option(min=0, help="Absolute tolerance of parity for float outputs.")] = None,
-    threads: Annotated[int, typer.Option(min=1, max=256, help="CPU threads of one model instance.")] = 1,
+    instances: Annotated[int, typer.Option(min=1, max=64, help="Copies of the model that run side by side.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, max=256, help="CPU threads of one instance: the container's CPU limit / instances.")
+    ] = 1,
     queue_delay_us: Annotated[int, typer.Option(min=0, help="Microseconds a request may wait for a batch.")] = 500,
     queue_timeout_ms: Annotated[int, typer.Option(min=1, help="Milliseconds in the queue before refusal.")] = 10_000,
     queue_size: Annotated[int, typer.Option(min=1, help="Requests in the queue before refusal.")] = 256,
@@ -113,7 +116,9 @@ def export(
     from model_packager.commands.export import run
 
     reporter = Reporter(given.pop("output"))
-    serving = {key: given.pop(key) for key in ("threads", "queue_delay_us", "queue_timeout_ms", "queue_size")}
+    serving = {
+        key: given.pop(key) for key in ("instances", "threads", "queue_delay_us", "queue_timeout_ms", "queue_size")
+    }
     run(reporter, **given | {"rename": rename or [], "trust": trust or [], "serving": serving})
 
 

@@ -21,9 +21,11 @@ from model_packager.manifest import Contract, Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class ServingOptions:
-    """``threads`` per instance on a CPU; ``queue_delay_us`` a request may wait for others; ``queue_timeout_ms`` and
-    ``queue_size`` bound the queue, beyond which requests are refused at once instead of being answered too late."""
+    """``instances`` of the model side by side, each with ``threads`` on a CPU; ``queue_delay_us`` a request may wait
+    for others; ``queue_timeout_ms`` and ``queue_size`` bound the queue, beyond which requests are refused at once
+    instead of being answered too late."""
 
+    instances: int = 1
     threads: int = 1
     queue_delay_us: int = 500
     queue_timeout_ms: int = 10_000
@@ -37,7 +39,7 @@ def write_configs(
     (folder / "configs").mkdir()
     for path, kind in (("config", "KIND_AUTO"), ("configs/cpu", "KIND_CPU"), ("configs/gpu", "KIND_GPU")):
         config = _config(name, contract, graph_ranks, sample, options)
-        config.instance_group.add(kind=kind, count=1)
+        config.instance_group.add(kind=kind, count=options.instances)
         if kind != "KIND_GPU":
             # The default is a thread for every core of the node, which ignores the limit of the container.
             config.parameters["intra_op_thread_count"].string_value = str(options.threads)

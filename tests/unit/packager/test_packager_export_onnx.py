@@ -23,6 +23,7 @@ from model_packager.export.pipeline import export
 from model_packager.export.request import ExportRequest
 from model_packager.export.runtime import save
 from model_packager.export.sources import SourceOptions
+from model_packager.export.triton import ServingOptions
 from model_packager.folder import read_manifest, verify_folder
 from model_packager.manifest import Manifest
 
@@ -128,6 +129,14 @@ def test_each_device_has_its_configuration(pristine_bundle: Path) -> None:
     assert [group.kind for group in gpu.instance_group] == [pb.ModelInstanceGroup.KIND_GPU]
     assert cpu.parameters["intra_op_thread_count"].string_value == "1"
     assert "intra_op_thread_count" not in gpu.parameters
+
+
+def test_instances_and_threads_fit_the_container(onnx_file: Path, tmp_path: Path) -> None:
+    serving = ServingOptions(instances=2, threads=3)
+    export(_request(onnx_file, tmp_path / "out", name="small", serving=serving), lambda line: None)
+    cpu, gpu = (_config(tmp_path / "out", f"configs/{device}.pbtxt") for device in ("cpu", "gpu"))
+    assert [config.instance_group[0].count for config in (cpu, gpu)] == [2, 2]
+    assert cpu.parameters["intra_op_thread_count"].string_value == "3"
 
 
 def test_names_can_be_changed_to_fit_an_existing_contract(onnx_file: Path, tmp_path: Path) -> None:
