@@ -35,8 +35,9 @@ lint: setup
 test-fast: lint
 	$(BIN)/pytest tests/unit tests/property tests/envoy
 
+# Two workers: tests/conftest.py says which tests share one.
 test: lint
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -n 2 --dist loadgroup
 
 # What is compared with lives in an environment of its own.
 $(VENV)/bench/.stamp: requirements/bench.txt $(STAMP)
