@@ -37,7 +37,7 @@ test-fast: lint
 
 # Two workers: tests/conftest.py says which tests share one.
 test: lint
-	$(BIN)/pytest tests -n 2 --dist loadgroup
+	$(BIN)/pytest tests -n 2
 
 # What is compared with lives in an environment of its own.
 $(VENV)/bench/.stamp: requirements/bench.txt $(STAMP)

@@ -5,8 +5,10 @@ process after the other they would leave half of a small machine idle.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parent
 CLUSTER = ("chart", "devcluster", "e2e", "serving")
@@ -14,13 +16,23 @@ LAST = ("stores", "faults", "reconcile")
 """Need programs that the tests of the cluster compile as well, so they come when those may be there."""
 
 
-@pytest.hookimpl(tryfirst=True)
+class TwoGroups(LoadScopeScheduling):
+    """Each group is the work of one worker, in the order of its collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "cluster" if nodeid.split("/")[1] in CLUSTER else "others"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoGroups:
+    """Asked by pytest-xdist, where there are workers."""
+    return TwoGroups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put every test into one of two groups, each for one worker."""
+    """Put last what waits for programs."""
 
-    def tier(item: pytest.Item) -> str:
-        return item.path.relative_to(TESTS).parts[0]
+    def turn(item: pytest.Item) -> int:
+        tier = item.path.relative_to(TESTS).parts[0]
+        return LAST.index(tier) + 1 if tier in LAST else 0
 
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("cluster" if tier(item) in CLUSTER else "others"))
-    items.sort(key=lambda item: LAST.index(tier(item)) + 1 if tier(item) in LAST else 0)
+    items.sort(key=turn)
