@@ -20,7 +20,7 @@ _VERSION = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _AUTHORITY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _AUTHORITY_WITH_PORT = re.compile(_AUTHORITY.pattern + r"(?::[0-9]{1,5})?")
-_SEGMENT = re.compile(r"[A-Za-z0-9._=+-]{1,255}")
+_SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
 
 
 @dataclass(frozen=True, slots=True)
