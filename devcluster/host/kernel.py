@@ -106,9 +106,15 @@ def connect(layout: Layout, block: Block, pid: int) -> None:
 
 
 def disconnect(layout: Layout) -> None:
-    """Remove the veth pair and with it the routes; it may be gone already with the namespace."""
-    if Path("/sys/class/net", layout.veth).exists():
+    """Remove the veth pair and with it the routes; the kernel may be removing it just now, with the namespace."""
+    device = Path("/sys/class/net", layout.veth)
+    if not device.exists():
+        return
+    try:
         run(["ip", "link", "delete", layout.veth], timeout=30)
+    except DevclusterError:
+        if device.exists():
+            raise
 
 
 def create_cgroups(layout: Layout) -> None:
