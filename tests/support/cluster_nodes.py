@@ -140,8 +140,10 @@ class Routers:
         self._loaded: dict[str, Loaded] = {}
         self.distort: Callable[[tuple[RouterReport, ...]], tuple[RouterReport, ...]] = lambda reports: reports
 
-    def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
-        """One report a router that has an address."""
+    def reports(
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
+    ) -> tuple[RouterReport, ...]:
+        """One report a router that has an address; nobody sends requests here, so there is nothing to count."""
         addresses = self._addresses()
         return self.distort(tuple(self._report(pod, addresses) for pod in routers if pod.address))
 

@@ -56,6 +56,12 @@ def live_reports(observed: Observed) -> list[RouterReport | None]:
     return [by_pod.get(pod.name) for pod in observed.routers() if pod.ready]
 
 
+def compared(observed: Observed) -> tuple[str, ...]:
+    """Revisions whose requests are worth counting: all that have a Deployment, where there are two or more."""
+    names = sorted(o["metadata"]["name"] for o in observed.kind("Deployment"))
+    return tuple(names) if len(names) > 1 else ()
+
+
 @dataclass(frozen=True)
 class Served:
     """The route that was last written, and whether every ready router serves its split."""

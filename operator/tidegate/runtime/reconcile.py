@@ -13,6 +13,7 @@ from tidegate.domain.compute import compute
 from tidegate.domain.labels import REVISION
 from tidegate.domain.observed import Observed, Owner, Raw
 from tidegate.domain.plan import Plan
+from tidegate.domain.traffic import compared
 from tidegate.ports import Clock, Cluster, Telemetry
 from tidegate.resources.build import own_objects, router_objects
 from tidegate.resources.settings import Settings
@@ -47,7 +48,8 @@ class Reconciler:
         if Owner(name, found.subject.uid) not in observed.owners:
             # Deleted since it was found: the router, written without its last owner, would stay forever.
             return None
-        observed = replace(observed, reports=self._telemetry.reports(observed.routers(), observed.table()))
+        reports = self._telemetry.reports(observed.routers(), observed.table(), compared(observed))
+        observed = replace(observed, reports=reports)
         now = self._clock.now()
         plan, status = compute(found.spec, found.status, observed, now)
         self._apply(observed, plan)
