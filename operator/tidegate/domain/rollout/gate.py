@@ -144,7 +144,9 @@ def judge(
     # Checks that do not count in this step remember on.
     memories = {**state.memories, **found.state.memories}
     wire = replace(found.state, memories=memories).to_wire()
-    return Judged(wire, found.verdict, found.findings, looked=True, fresh=True)
+    # A reading that the routers did not give is no beginning for the next window.
+    counted = window.canary is not None or course.canary_weight == 0
+    return Judged(wire, found.verdict, found.findings, looked=counted, fresh=True)
 
 
 def _worth_a_look(window: Window, analysis: Analysis, course: Course) -> bool:
