@@ -54,9 +54,9 @@ class Reconciler:
             return None
         observed, measured = self._measured(found, observed)
         now = self._clock.now()
-        plan, status = compute(found.spec, found.status, observed, now)
+        plan, status = compute(found.spec, self._meter.recall(found), observed, now)
         self._apply(observed, plan)
-        if status != found.status:
+        if status != found.status and not self._meter.keeps(found, status, now):
             self._cluster.write_status(found, status)
         if plan.looked and measured:
             self._meter.use(namespace, name, measured)
