@@ -60,7 +60,9 @@ def assert_nothing_forbidden(*operators: Operator) -> None:
     # Namespaces of other tests may be on their way out.
     forbidden = [m for line in lines if "orbidden" in (m := line["message"]) and "being terminated" not in m]
     assert forbidden == []
-    assert [line for line in lines if line["level"] in ("error", "critical")] == []
+    # An API server that has just got the resource asks Kopf to come back in a second, and Kopf does.
+    errors = [line for line in lines if line["level"] in ("error", "critical") and "status=429" not in line["message"]]
+    assert errors == []
 
 
 def test_one_process_brings_a_model_up_follows_edits_and_gives_the_lease_back(
