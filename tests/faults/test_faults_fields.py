@@ -77,7 +77,7 @@ ROLLING: dict[str, tuple[Raw, Raw]] = {
         _steps({"shadow": {"hold": "5s"}}, {"pause": {}}),
         _steps({"shadow": {"hold": "1h"}}, {"pause": {}}),
     ),
-    "rollout.analysis.interval": ({}, {"analysis": {"interval": "1h", "minRequests": 20}}),
+    "rollout.analysis.interval": (_steps(STEP), _steps(STEP) | {"analysis": {"interval": "1h", "minRequests": 20}}),
     "rollout.analysis.minRequests": (_steps(STEP), _steps(STEP) | {"analysis": {"minRequests": 100_000}}),
     f"{CHECK}.name": (_checks(ERRORS), _checks(ERRORS | {"name": "b"})),
     f"{CHECK}.percentile": (_checks(LATENCY), _checks(LATENCY | {"percentile": 50})),
@@ -129,7 +129,8 @@ def rolling(rollout: Raw) -> World:
     """A world that rolls out version 2, which is a little slower and fails a few requests."""
     world = World(make_spec(1, replicas=3, rollout=rollout))
     world.settle()
-    world.cluster.wrong[digest(2)], world.cluster.slow[digest(2)] = 0.003, 1.02
+    judged = "checks" in rollout.get("analysis", {})
+    world.cluster.wrong[digest(2)], world.cluster.slow[digest(2)] = 0.02 if judged else 0.003, 1.02
     world.values, world.agreement = {"business": 0.5}, Agreement(100, 95)
     world.move_to(2)
     world.run(30)
