@@ -264,7 +264,8 @@ def test_commands_of_the_cluster_need_no_numpy_and_no_framework(bundle: Path, tm
     store = f"file://{tmp_path}/store"
     for arguments in (
         ["push", bundle, store],
-        ["resolve", f"{store}/small:1"],
+        ["resolve", f"{store}/small:1", "--keep", tmp_path / "small.json"],
+        ["contract", f"{store}/small:1", "--successor", tmp_path / "small.json"],
         ["pull", f"{store}/small:1", "--to", tmp_path / "to"],
         ["verify", tmp_path / "to"],
         ["inspect", f"{store}/small:1"],
