@@ -93,9 +93,9 @@ def test_contracts_of_any_size_give_a_report_that_fits(
 
 def test_what_breaks_clients_is_told_first(published: str, manifest: Manifest, tmp_path: Path) -> None:
     outputs = tuple(Tensor(name=f"new{number}", datatype="FP32", shape=(-1,)) for number in range(5))
-    kept = manifest.contract.outputs[1:]
-    report = judge(published, successor(manifest, tmp_path, outputs=(*outputs, *kept), max_batch_size=64))
-    assert report["message"].startswith("the output 'label' is gone or renamed; ")
+    kept = manifest.contract.outputs
+    report = judge(published, successor(manifest, tmp_path, outputs=(*outputs, *kept), max_batch_size=2))
+    assert report["message"].startswith("the maximum batch size was 32 and is 2; the output 'new0' is new; ")
 
 
 @pytest.mark.parametrize(
