@@ -223,7 +223,7 @@ class Stage:
         pods: dict[str, int] = {}
         for pod in self.objects("Pod"):
             owner = pod["metadata"]["labels"].get(REVISION) or pod["metadata"]["labels"].get(COMPONENT)
-            if owner != "resolve":
+            if owner not in ("resolve", "parity"):
                 pods[owner] = pods.get(owner, 0) + 1
         text = json.dumps({**found, "pods": pods}, sort_keys=True)
         return dict(json.loads(text.replace(self.namespace, "NAMESPACE")))

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
-from tidegate.domain.labels import ATTEMPT, COMPONENT, CONFIG, KEY, MODEL, REVISION, ROLE
+from tidegate.domain.labels import ATTEMPT, COMPONENT, CONFIG, KEY, MODEL, PARITY, REVISION, ROLE
 
 Raw = dict[str, Any]
 QUICK = {"bake": {"duration": "0s"}, "analysis": {"minRequests": 20}}
@@ -81,6 +81,12 @@ def deployment(name: str, replicas: int, role: str) -> Raw:
 def job(name: str, key: str, attempt: int, conditions: list[Raw]) -> Raw:
     """A resolve Job."""
     labels = {MODEL: "digits", COMPONENT: "resolve", KEY: key, ATTEMPT: str(attempt)}
+    return {"kind": "Job", "metadata": {"name": name, "labels": labels}, "status": {"conditions": conditions}}
+
+
+def parity_job(name: str, revision: str, attempt: int, conditions: list[Raw]) -> Raw:
+    """A Job that replays golden cases."""
+    labels = {MODEL: "digits", COMPONENT: PARITY, REVISION: revision, ATTEMPT: str(attempt)}
     return {"kind": "Job", "metadata": {"name": name, "labels": labels}, "status": {"conditions": conditions}}
 
 

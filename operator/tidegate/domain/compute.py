@@ -11,7 +11,8 @@ from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus,
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain import names
 from tidegate.domain.artifact import Resolution, resolve
-from tidegate.domain.choice import Choice, choose, deadline_of, failure_of
+from tidegate.domain.choice import Choice, choose, deadline_of, failure_of, stable_of
+from tidegate.domain.contract import gate, promise
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
 from tidegate.domain.plan import Plan, Workload
@@ -51,9 +52,18 @@ def compute(
         situation = Situation(resolution=Resolution(), cause=cause)
         after = report(spec, status, observed, situation, now)
         return Plan(events=events(status, after, situation), again=timedelta(seconds=30)), after
-    resolution = resolve(spec, status.artifact, observed, now)
-    target = _target(spec, resolution.artifact, observed)
+    promised = promise(
+        stable_of(status, observed),
+        status.revisions,
+        spec.model.credentials_secret_ref,
+        allow_breaking=spec.model.allow_breaking,
+    )
+    resolution = resolve(spec, status.artifact, observed, now, promised)
+    kept = gate(resolution.artifact, promised)
+    # A bundle that may not take over, or of which that is not known yet, gets no pod.
+    target = _target(spec, resolution.artifact, observed) if kept.verdict == "Pass" else None
     choice = choose(spec, status, observed, target, now)
+    parity = choice.parity
     stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
     used = [r for r in (choice.stable, choice.canary, choice.former) if r]
     keep = {r.name for r in used}
@@ -68,7 +78,11 @@ def compute(
     table = table_with(observed, route)
     situation = Situation(
         resolution=resolution,
-        cause=resolution.cause or _cause(observed, stable, canary) or failure_of(choice),
+        cause=resolution.cause
+        or kept.cause
+        or (parity.cause if parity else None)
+        or _cause(observed, stable, canary)
+        or failure_of(choice),
         target=choice.target,
         stable=choice.stable,
         stable_fleet=stable,
@@ -98,6 +112,7 @@ def compute(
         pokes=pokes(observed, table, now),
         events=events(status, after, situation),
         looked=choice.looked,
+        replay=parity.job if parity else None,
     )
     reports = live_reports(observed)
     answer = bool(reports) and all(r is not None and r.reachable for r in reports)
@@ -229,6 +244,8 @@ def _rollout_waits(spec: ModelDeploymentSpec, situation: Situation, now: datetim
     """What a rollout, and the time after it, wait for without an event."""
     rollout, choice = situation.rollout, situation.choice
     waits = []
+    if choice and choice.parity and choice.parity.again:
+        waits.append(choice.parity.again)
     if choice and choice.bake:
         waits += [choice.bake.started_at + spec.rollout.bake.duration - now, spec.rollout.analysis.interval]
     if rollout is None or rollout.aborted:

@@ -119,7 +119,7 @@ def _failure(before: Failure | None, s: Situation, now: datetime) -> Failure | N
 def _phase(spec: ModelDeploymentSpec, s: Situation, ready: bool) -> Phase:
     if spec.suspend:
         return Phase.SUSPENDED
-    if s.given_up and s.stable_fleet and s.stable_fleet.ready:
+    if s.given_up and s.stable_fleet and (s.stable_fleet.ready or spec.replicas == 0):
         return Phase.ABORTED
     if s.cause and not (s.stable_fleet and s.stable_fleet.ready):
         return Phase.FAILED
