@@ -224,10 +224,13 @@ def _unread(observed: Observed, choice: Choice, needed: list[str]) -> frozenset[
 
 
 def _named(split: tuple[Backend, ...], observed: Observed, choice: Choice) -> tuple[Backend, ...]:
-    """The split with the digest of each revision, which every answer carries."""
+    """The split with the digest of each revision, which every answer carries, and its role, which requests may name."""
     digests = {name: r.revision.digest for name, r in observed.revisions().items()}
     digests |= {r.name: r.revision.digest for r in (choice.stable, choice.canary) if r}
-    return tuple(b.model_copy(update={"digest": digests.get(b.revision, "")}) for b in split)
+    roles = {choice.canary.name: "canary" if choice.stable else "stable"} if choice.canary else {}
+    roles |= {choice.stable.name: "stable"} if choice.stable else {}
+    told = ({"digest": digests.get(b.revision, ""), "role": roles.get(b.revision, "")} for b in split)
+    return tuple(b.model_copy(update=update) for b, update in zip(split, told, strict=True))
 
 
 def _fleet(observed: Observed, revision: StoredRevision | None) -> Fleet | None:

@@ -8,24 +8,32 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import Field
 
 from tidegate.api.types import ApiModel
 from tidegate.domain.checks.windows import Traffic
 
-RENDERING = 2
+RENDERING = 3
 """Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
 FIRST_PORT = 20000
-MODELS_PER_ROUTER = 63
+MODELS_PER_ROUTER = 46
+"""As many as fit into the 1 MiB of a ConfigMap with the longest names, all of them in a rollout with one more revision
+on its way out: 22.7 kB each.
+"""
 
 
 class Backend(ApiModel):
-    """One revision behind a route; weight in percent."""
+    """One revision behind a route; weight in percent.
+
+    A request that names the revision, or its ``role`` where it has one, goes to it whatever the weights are.
+    """
 
     revision: str
     weight: int
     digest: str = ""
+    role: Literal["stable", "canary", ""] = ""
 
 
 class Route(ApiModel):
@@ -39,6 +47,10 @@ class Route(ApiModel):
     def weight(self, revision: str) -> int:
         """Weight of a revision, 0 when it is not behind the route."""
         return sum(b.weight for b in self.backends if b.revision == revision)
+
+    def role(self, revision: str) -> str:
+        """Role that leads requests to a revision, empty when none does."""
+        return next((b.role for b in self.backends if b.revision == revision), "")
 
 
 class Table(ApiModel):
@@ -67,10 +79,19 @@ def _version(content: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def split_version(route: Route) -> str:
+    """Version of how a model's requests are split by weight: what decisions rest on."""
+    split = tuple(b.model_copy(update={"role": ""}) for b in route.backends if b.weight > 0)
+    return _version(["split", route.model_copy(update={"backends": split}).to_wire()])
+
+
 def route_version(route: Route) -> str:
-    """Version of one model's route (Envoy RDS). A revision without weight is a cluster only, and not part of it."""
-    split = tuple(b for b in route.backends if b.weight > 0)
-    return _version(["rds", route.model_copy(update={"backends": split}).to_wire()])
+    """Version of one model's route (Envoy RDS): of its split, and of the names that requests may ask for.
+
+    A revision that comes without a weight, or a role that changes hands, changes the second part only. Nothing that
+    waits for a split waits for it.
+    """
+    return f"{split_version(route)}-{_version(['names', [[b.revision, b.digest, b.role] for b in route.backends]])}"
 
 
 def listeners_version(table: Table) -> str:
@@ -123,6 +144,11 @@ def serves(report: RouterReport, route: Route) -> bool:
     A router asks for a route only once it has the listener, so the listener is there too. The versions of all listeners
     and clusters are not asked: they change with every neighbour, and a neighbour's rollout is not this model's news.
     """
+    return report.reachable and report.routes.get(route.model, "").partition("-")[0] == split_version(route)
+
+
+def names_like(report: RouterReport, route: Route) -> bool:
+    """True when a router also leads requests that name a revision or a role exactly so."""
     return report.reachable and report.routes.get(route.model) == route_version(route)
 
 
@@ -131,7 +157,7 @@ def up_to_date(report: RouterReport, table: Table) -> bool:
     return (
         report.listeners == listeners_version(table)
         and report.clusters == clusters_version(table)
-        and all(serves(report, route) for route in table.routes.values())
+        and all(names_like(report, route) for route in table.routes.values())
     )
 
 

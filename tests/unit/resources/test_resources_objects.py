@@ -140,7 +140,10 @@ def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_r
     digest = "sha256:" + "a" * 64
 
     def route(model: str, port: int) -> Route:
-        split = [Backend(revision=names.revision(model, f"{mark:08x}"), weight=33, digest=digest) for mark in range(3)]
+        split = [
+            Backend(revision=names.revision(model, f"{mark:08x}"), weight=33, digest=digest, role=role)
+            for mark, role in enumerate(("stable", "canary", ""))
+        ]
         return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split))
 
     table = Table(routes={model: route(model, 20000 + index) for index, model in enumerate(models)})
