@@ -43,6 +43,8 @@ SERVING: dict[str, Raw] = {
     "verification.signature.publicKeySecretRef.key": SIGNED,
     "replicas": {"replicas": 3},
     "traffic.timeout": {"traffic": {"timeout": "7s"}},
+    "traffic.affinity": {"traffic": {"affinity": "ClientAddress"}},
+    "traffic.affinityHeader": {"traffic": {"affinity": "Header", "affinityHeader": "x-user"}},
     "suspend": {"suspend": True},
 } | {field: {"server": change} for field, change in POD.items()}
 """Fields whose change shows while one version serves, with another value than the default."""

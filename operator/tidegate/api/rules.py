@@ -221,6 +221,13 @@ RULES = (
     _between("spec.rollout.steps[].hold", "0s", "24h", "hold"),
     _between("spec.rollout.progressDeadline", "10s", "24h", "progressDeadline"),
     _between("spec.traffic.timeout", "1s", "1h", "timeout"),
+    Rule(
+        "spec.traffic",
+        "(has(self.affinity) && self.affinity == 'Header') == has(self.affinityHeader)",
+        lambda traffic: (traffic["affinity"] == "Header") == ("affinityHeader" in traffic),
+        "affinityHeader is the header that affinity: Header goes by: give both, or neither",
+        field=".affinityHeader",
+    ),
 )
 
 

@@ -79,6 +79,8 @@ def compute(
         model=observed.subject.name,
         port=observed.table().free_port(observed.subject.name, status.port),
         timeout_seconds=int(spec.traffic.timeout.total_seconds()),
+        affinity=spec.traffic.affinity,
+        affinity_header=spec.traffic.affinity_header or "",
         backends=_named(backends(stable, canary, weight, known), observed, choice),
     )
     table = table_with(observed, route)

@@ -15,12 +15,12 @@ from pydantic import Field
 from tidegate.api.types import ApiModel
 from tidegate.domain.checks.windows import Traffic
 
-RENDERING = 3
+RENDERING = 4
 """Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
 FIRST_PORT = 20000
-MODELS_PER_ROUTER = 46
+MODELS_PER_ROUTER = 44
 """As many as fit into the 1 MiB of a ConfigMap with the longest names, all of them in a rollout with one more revision
-on its way out: 22.7 kB each.
+on its way out: 23.3 kB each.
 """
 
 
@@ -37,12 +37,26 @@ class Backend(ApiModel):
 
 
 class Route(ApiModel):
-    """How one model's requests are split."""
+    """How one model's requests are split.
+
+    With an ``affinity`` a client stays on its revision: by its address, or by the value of ``affinity_header``.
+    """
 
     model: str
     port: int
     timeout_seconds: int
+    affinity: Literal["None", "ClientAddress", "Header"] = "None"
+    affinity_header: str = ""
     backends: tuple[Backend, ...] = ()
+
+    def shares(self) -> tuple[Backend, ...]:
+        """The backends with a weight, in the order in which clients are dealt out to them.
+
+        With an affinity a client has a fixed place between 0 and the sum of the weights. The canary's share begins at
+        0, so that whoever is within it stays within it when it grows.
+        """
+        split = tuple(b for b in self.backends if b.weight > 0)
+        return split if self.affinity == "None" else tuple(sorted(split, key=lambda b: b.role != "canary"))
 
     def weight(self, revision: str) -> int:
         """Weight of a revision, 0 when it is not behind the route."""
@@ -81,7 +95,7 @@ def _version(content: object) -> str:
 
 def split_version(route: Route) -> str:
     """Version of how a model's requests are split by weight: what decisions rest on."""
-    split = tuple(b.model_copy(update={"role": ""}) for b in route.backends if b.weight > 0)
+    split = tuple(b.model_copy(update={"role": ""}) for b in route.shares())
     return _version(["split", route.model_copy(update={"backends": split}).to_wire()])
 
 

@@ -332,10 +332,22 @@ def _pinned(entry: Route, backend: Backend, match: Json, *, grpc: bool) -> Json:
 
 def _action(entry: Route, *, grpc: bool) -> Json:
     """The weighted split; 503 while no revision has a weight, because Envoy refuses a split of nothing."""
-    shares = [_share(b, grpc=grpc) for b in entry.backends if b.weight > 0]
+    shares = [_share(b, grpc=grpc) for b in entry.shares()]
     if not shares:
         return {"direct_response": {"status": 503, "body": {"inline_string": f"{entry.model} is not ready yet.\n"}}}
-    return {"route": {"weighted_clusters": {"clusters": shares}, "timeout": f"{entry.timeout_seconds}s"}}
+    action: Json = {"weighted_clusters": {"clusters": shares}, "timeout": f"{entry.timeout_seconds}s"}
+    if entry.affinity != "None":
+        # The clusters do not balance by hash, so this decides on the revision and not on the pod.
+        action["weighted_clusters"]["use_hash_policy"] = True
+        action["hash_policy"] = [_client(entry)]
+    return {"route": action}
+
+
+def _client(entry: Route) -> Json:
+    """What tells one client from another."""
+    if entry.affinity == "Header":
+        return {"header": {"header_name": entry.affinity_header}}
+    return {"connection_properties": {"source_ip": True}}
 
 
 def _retries() -> Json:

@@ -144,7 +144,8 @@ def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_r
             Backend(revision=names.revision(model, f"{mark:08x}"), weight=33, digest=digest, role=role)
             for mark, role in enumerate(("stable", "canary", ""))
         ]
-        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split))
+        sticky = {"affinity": "Header", "affinity_header": "h" * 128}
+        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split), **sticky)
 
     table = Table(routes={model: route(model, 20000 + index) for index, model in enumerate(models)})
     data = router.config_map("n" * 63, (), table, SETTINGS, None)["data"]
