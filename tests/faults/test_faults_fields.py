@@ -76,7 +76,7 @@ def rendered(world: World) -> Raw:
     plan, status = compute(world.spec, world.status, observed, world.cluster.now)
     assert plan.table is not None
     objects = own_objects(observed, plan, SETTINGS)
-    objects.append(config_map("vision", observed.owners, plan.table, SETTINGS, None))
+    objects.append(config_map("vision", observed.shard, observed.owners, plan.table, SETTINGS, None))
     return dict(plain({f"{o['kind']}/{o['metadata']['name']}": o for o in objects} | {"status": status.to_wire()}))
 
 

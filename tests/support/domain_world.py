@@ -5,6 +5,7 @@ stands still here as it would in a cluster. Every look is checked against :mod:`
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,6 +63,7 @@ class World:
         """One reconcile: observe, compute, apply, write status."""
         self.cluster.changed = False
         observed = self.observe()
+        self.cluster.shard = observed.shard
         before = self.status
         plan, status = compute(self.spec, before, observed, self.cluster.now)
         assert (plan, status) == compute(self.spec, before, observed, self.cluster.now), "not deterministic"
@@ -85,7 +87,7 @@ class World:
         """What the next look sees."""
         observed = self.cluster.observe()
         if self.stale_reports is not None:
-            observed = Observed(**{**vars(observed), "reports": self.stale_reports})
+            observed = replace(observed, reports=self.stale_reports)
             self.stale_reports = None
         return observed
 

@@ -72,7 +72,6 @@ class Reason(StrEnum):
     ROUTER_NOT_READY = "RouterNotReady"
     NAME_CONFLICT = "NameConflict"
     PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
-    ROUTER_FULL = "RouterFull"
 
 
 class Condition(ApiModel):

@@ -15,7 +15,7 @@ from tidegate.api.status import (
     RevisionStatus,
     RolloutStatus,
 )
-from tidegate.api.v1alpha1 import ModelDeploymentSpec, Server
+from tidegate.api.v1alpha1 import ModelDeploymentSpec, Server, Traffic
 from tidegate.domain import names
 from tidegate.domain.artifact import Resolution, resolve
 from tidegate.domain.diagnose import Cause, diagnose
@@ -24,7 +24,7 @@ from tidegate.domain.plan import Plan, Workload
 from tidegate.domain.report import events, report
 from tidegate.domain.revision import Revision, StoredRevision, revision_of
 from tidegate.domain.rollout.machine import Canary, advance, begin, finished, hold_left, pods_wanted
-from tidegate.domain.routing import Backend, Route
+from tidegate.domain.routing import Backend, Route, Table
 from tidegate.domain.situation import Situation
 from tidegate.domain.traffic import (
     Fleet,
@@ -32,7 +32,6 @@ from tidegate.domain.traffic import (
     backends,
     carrier,
     fleet,
-    has_room,
     leftovers,
     live_reports,
     pokes,
@@ -75,14 +74,8 @@ def compute(
     keep = {r.name for r in (choice.stable, choice.canary) if r}
     needed, known = leftovers(observed, keep)
     weight = choice.rollout.weight if choice.rollout else 0
-    route = Route(
-        model=observed.subject.name,
-        port=observed.table().free_port(observed.subject.name, status.port),
-        timeout_seconds=int(spec.traffic.timeout.total_seconds()),
-        affinity=spec.traffic.affinity,
-        affinity_header=spec.traffic.affinity_header or "",
-        backends=_named(backends(stable, canary, weight, known), observed, choice),
-    )
+    split = _named(backends(stable, canary, weight, known), observed, choice)
+    route = _route(spec.traffic, observed.subject.name, observed.table(), status.port, split)
     table = table_with(observed, route)
     situation = Situation(
         resolution=resolution,
@@ -128,12 +121,6 @@ def _refusal(observed: Observed) -> Cause | None:
             Reason.NAME_CONFLICT,
             f"{usurper['kind']} {observed.subject.name} exists and belongs to something else. Delete it, or give the "
             "ModelDeployment another name.",
-        )
-    if not has_room(observed):
-        return Cause(
-            Reason.ROUTER_FULL,
-            f"Namespace {observed.subject.namespace} has as many ModelDeployments as its router can hold. Put this one "
-            "into another namespace.",
         )
     return None
 
@@ -223,6 +210,18 @@ def _unread(observed: Observed, choice: Choice, needed: list[str]) -> frozenset[
     serving = {choice.stable.name} if choice.stable else set()
     known = set(observed.revisions()) | ({choice.target.name} if choice.target else set())
     return frozenset((serving | set(needed)) - known)
+
+
+def _route(traffic: Traffic, model: str, table: Table, port: int | None, split: tuple[Backend, ...]) -> Route:
+    """How the routers treat requests for a model; it keeps its ``port`` where it can."""
+    return Route(
+        model=model,
+        port=table.free_port(model, port),
+        timeout_seconds=int(traffic.timeout.total_seconds()),
+        affinity=traffic.affinity,
+        affinity_header=traffic.affinity_header or "",
+        backends=split,
+    )
 
 
 def _named(split: tuple[Backend, ...], observed: Observed, choice: Choice) -> tuple[Backend, ...]:

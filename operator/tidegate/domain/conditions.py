@@ -21,7 +21,6 @@ HOPELESS = frozenset(
         Reason.SIGNATURE_INVALID,
         Reason.PUBLIC_KEY_INVALID,
         Reason.NAME_CONFLICT,
-        Reason.ROUTER_FULL,
     }
 )
 """Causes that do not pass by waiting."""

@@ -6,8 +6,9 @@ not the write, is what the next decision rests on.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 from pydantic import Field
@@ -86,6 +87,25 @@ class Table(ApiModel):
         if own is not None and own not in taken:
             return own
         return next(port for port in range(FIRST_PORT, 65536) if port not in taken)
+
+
+def shard_of(model: str, tables: Mapping[int, Table], present: Collection[str], former: int | None) -> int:
+    """The router of the namespace that a model's route belongs to.
+
+    A model stays where its route is. Without one it goes back to the ``former`` router, which its Service still leads
+    to, or else to the first one with room, where models that are not ``present`` take none.
+    """
+
+    def has_room(shard: int) -> bool:
+        routes = tables[shard].routes if shard in tables else {}
+        return sum(name in present for name in routes) < MODELS_PER_ROUTER
+
+    own = [shard for shard, table in sorted(tables.items()) if model in table.routes]
+    if own:
+        return own[0]
+    if former is not None and has_room(former):
+        return former
+    return next(shard for shard in count() if has_room(shard))
 
 
 def _version(content: object) -> str:

@@ -9,7 +9,6 @@ from tidegate.domain.observed import Observed, PodView
 from tidegate.domain.plan import Poke
 from tidegate.domain.rollout.machine import FULL
 from tidegate.domain.routing import (
-    MODELS_PER_ROUTER,
     Backend,
     Route,
     RouterReport,
@@ -143,14 +142,8 @@ def leftovers(observed: Observed, keep: set[str]) -> tuple[list[str], list[str]]
 
 
 def table_with(observed: Observed, route: Route | None) -> Table:
-    """The table to write: this model's route, and those of the other models that exist."""
+    """The table to write: this model's route, and those of the other models of its router that exist."""
     return observed.table().with_route(route, [owner.name for owner in observed.owners])
-
-
-def has_room(observed: Observed) -> bool:
-    """False when the namespace's router has as many models as one ConfigMap can hold; those that are gone count not."""
-    routes = table_with(observed, None).routes
-    return observed.subject.name in routes or len(routes) < MODELS_PER_ROUTER
 
 
 def all_up_to_date(observed: Observed, table: Table) -> bool:
