@@ -14,10 +14,10 @@ from domain_objects import digest, uri
 
 from tidegate.adapters.api import ApiServer
 from tidegate.adapters.errors import NotFound
+from tidegate.domain import names
 from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
 from tidegate.domain.labels import COMPONENT, CONFIG
-from tidegate.domain.names import ROUTER
-from tidegate.domain.observed import PodView
+from tidegate.domain.observed import PodView, shard_label
 from tidegate.domain.routing import RouterReport, Table
 
 Raw = dict[str, Any]
@@ -167,16 +167,14 @@ class Routers:
     ``distort`` is given every set of reports before the operator gets it.
     """
 
-    def __init__(
-        self, api: ApiServer, kubelet: Kubelet, namespace: str, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, api: ApiServer, kubelet: Kubelet, namespace: str, now: Callable[[], datetime]) -> None:
         self._api = api
         self._now = now
         self._begun = now()
         self._kubelet = kubelet
         self.wrong: dict[str, float] = {}
         """Share of the requests that fail, by revision."""
-        self._path = f"/api/v1/namespaces/{namespace}/configmaps/{ROUTER}"
+        self._folder = f"/api/v1/namespaces/{namespace}/configmaps"
         self._loaded: dict[str, Loaded] = {}
         self.distort: Callable[[tuple[RouterReport, ...]], tuple[RouterReport, ...]] = lambda reports: reports
 
@@ -207,7 +205,7 @@ class Routers:
         mark = pod.annotations.get(CONFIG, "")
         loaded = self._loaded.get(pod.name)
         if loaded is None or loaded.mark != mark:
-            loaded = self._loaded[pod.name] = Loaded(mark, self._read())
+            loaded = self._loaded[pod.name] = Loaded(mark, self._read(shard_label(pod.raw) or 0))
         files = loaded.files
         clusters = [c["name"] for c in files.get("cds.json", {}).get("resources", ())]
         routes = {n[4:-5]: f["version_info"] for n, f in files.items() if n.startswith("rds-")}
@@ -219,9 +217,9 @@ class Routers:
             endpoints={c: addresses.get(c.rsplit("-", 1)[0], frozenset()) for c in clusters},
         )
 
-    def _read(self) -> Mapping[str, Any]:
+    def _read(self, shard: int) -> Mapping[str, Any]:
         try:
-            data = self._api.request("GET", self._path)["data"]
+            data = self._api.request("GET", f"{self._folder}/{names.router(shard)}")["data"]
         except NotFound:
             return {}
         return {name: json.loads(text) for name, text in data.items()}

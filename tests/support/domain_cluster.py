@@ -22,7 +22,7 @@ from domain_objects import (
 
 from tidegate.domain import names
 from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
-from tidegate.domain.labels import COMPONENT, PARITY
+from tidegate.domain.labels import COMPONENT, PARITY, SHARD
 from tidegate.domain.observed import TABLE_KEY, Observed, Owner, Subject
 from tidegate.domain.plan import Poke, Replay, Resolve, Workload
 from tidegate.domain.revision import Pins, StoredRevision
@@ -133,6 +133,10 @@ class Cluster:
         self.jobs: dict[str, JobState] = {}
         self.table: Table | None = None
         self.routers: list[RouterState] = []
+        self.shard = 0
+        """The router that the operator chose for the subject: ``table`` and ``routers`` are of it."""
+        self.others: dict[int, Table] = {}
+        """Tables of further routers, by number."""
         self.service_owner: str | None = None
         self.has_service = False
         self.changed = True
@@ -155,18 +159,23 @@ class Cluster:
             objects += self._job(name, state)
         router: list[Raw] = []
         if self.table is not None:
-            data = {TABLE_KEY: self.table.model_dump_json(by_alias=True)}
-            router.append({"kind": "ConfigMap", "metadata": {"name": names.ROUTER}, "data": data})
-        router += [router_pod(r.name, ready=r.ready, told=r.told) for r in self.routers]
+            router.append(self._config_map(self.shard, self.table))
+        router += [self._config_map(shard, table) for shard, table in self.others.items()]
+        router += [router_pod(r.name, ready=r.ready, told=r.told, shard=self.shard) for r in self.routers]
         return Observed(
             subject=self.subject,
             pins=self.pins,
             owners=tuple(self.owners),
             objects=tuple(objects),
-            service=service(self.subject.name, self.service_owner) if self.has_service else None,
+            service=service(self.subject.name, self.service_owner, self.shard) if self.has_service else None,
             router=tuple(router),
             reports=tuple(r.report() for r in self.routers),
         )
+
+    @staticmethod
+    def _config_map(shard: int, table: Table) -> Raw:
+        meta = {"name": names.router(shard), "labels": {SHARD: str(shard)}}
+        return {"kind": "ConfigMap", "metadata": meta, "data": {TABLE_KEY: table.model_dump_json(by_alias=True)}}
 
     def _pod(self, state: PodState) -> Raw:
         sick = self._sick(state)

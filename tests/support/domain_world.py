@@ -93,6 +93,7 @@ class World:
         """One reconcile: observe, compute, apply, write status."""
         self.cluster.changed = False
         observed = self.observe()
+        self.cluster.shard = observed.shard
         before = self.status
         plan, status = compute(self.spec, before, observed, self.cluster.now)
         assert (plan, status) == compute(self.spec, before, observed, self.cluster.now), "not deterministic"

@@ -93,7 +93,6 @@ class Reason(StrEnum):
     ROUTER_NOT_READY = "RouterNotReady"
     NAME_CONFLICT = "NameConflict"
     PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
-    ROUTER_FULL = "RouterFull"
     PARITY_FAILED = "ParityFailed"
     CONTRACT_BREAKING = "ContractBreaking"
 

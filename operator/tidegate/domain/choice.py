@@ -306,9 +306,7 @@ def _asked(look: Look, rollout: RolloutStatus, stable: StoredRevision | None) ->
     return look.refused("the rollout is under way; abort it first."), rollout
 
 
-def _give_up(
-    look: Look, rollout: RolloutStatus, judged: Judged, replayed: ParityState | None
-) -> RolloutStatus | None:
+def _give_up(look: Look, rollout: RolloutStatus, judged: Judged, replayed: ParityState | None) -> RolloutStatus | None:
     """The rollout given up for a reason that lies in the revision; None while there is none."""
     name, now = rollout.revision, look.now
     if judged.failed:

@@ -24,7 +24,6 @@ HOPELESS = frozenset(
         Reason.PUBLIC_KEY_INVALID,
         Reason.CONTRACT_BREAKING,
         Reason.NAME_CONFLICT,
-        Reason.ROUTER_FULL,
     }
 )
 """Causes that do not pass by waiting."""

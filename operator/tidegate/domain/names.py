@@ -6,6 +6,11 @@ MAX_LABEL = 63
 ROUTER = "tidegate-router"
 
 
+def router(shard: int) -> str:
+    """Name of the objects of one router of a namespace: ``tidegate-router``, ``tidegate-router-1`` and so on."""
+    return f"{ROUTER}-{shard}" if shard else ROUTER
+
+
 def child(owner: str, suffix: str) -> str:
     """``<owner>-<suffix>``, with a long owner shortened to a stem and a hash so that two owners never meet."""
     name = f"{owner}-{suffix}"

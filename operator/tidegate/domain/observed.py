@@ -8,14 +8,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
 from tidegate.domain.checks.windows import Window
-from tidegate.domain.labels import ATTEMPT, COMPONENT, KEY, MANAGED, MANAGER, MODEL, PARITY, REVISION
+from tidegate.domain.labels import ATTEMPT, COMPONENT, KEY, MANAGED, MANAGER, MODEL, PARITY, REVISION, SHARD
 from tidegate.domain.revision import Pins, Revision, StoredRevision
-from tidegate.domain.routing import RouterReport, Table
+from tidegate.domain.routing import RouterReport, Table, shard_of
 
 Raw = Mapping[str, Any]
 TABLE_KEY = "table.json"
@@ -163,14 +164,28 @@ def belongs(item: Raw, subject: Subject) -> bool:
     return (labels.get(MODEL), labels.get(MANAGED)) == (subject.name, MANAGER)
 
 
+def shard_label(item: Raw) -> int | None:
+    """Number of the router that an object belongs or leads to; None where it does not say."""
+    text = item["metadata"].get("labels", {}).get(SHARD, "")
+    return int(text) if text.isdecimal() else None
+
+
+def _table(item: Raw) -> Table:
+    try:
+        return Table.model_validate_json(item.get("data", {}).get(TABLE_KEY, "{}"))
+    except ValidationError:
+        return Table()
+
+
 @dataclass(frozen=True)
 class Observed:
     """One snapshot.
 
-    ``objects`` belong to the subject, ``router`` to the router of its namespace; ``service`` is whatever holds the
-    Service name that the subject needs, its own or somebody else's. ``logs`` are the ends of failed servers' logs, by
-    pod. ``requests`` are what people asked for by annotation, by verb. ``window`` is what was counted of stable and the
-    canary since the last look at the checks; None when there is no earlier reading to compare with.
+    ``objects`` belong to the subject, ``router`` to the routers of its namespace: to the subject's own one at least,
+    and to all of them while it has none. ``service`` is whatever holds the Service name that the subject needs, its own
+    or somebody else's. ``logs`` are the ends of failed servers' logs, by pod. ``requests`` are what people asked for by
+    annotation, by verb. ``window`` is what was counted of stable and the canary since the last look at the checks; None
+    when there is no earlier reading to compare with.
     """
 
     subject: Subject
@@ -230,19 +245,25 @@ class Observed:
             found[name] = StoredRevision(name=name, number=item.get("revision", 1), revision=revision)
         return found
 
+    @cached_property
+    def _tables(self) -> dict[int, Table]:
+        """The routes of each router as last written. A table that cannot be read is written anew."""
+        return {shard_label(o) or 0: _table(o) for o in self.router if o["kind"] == "ConfigMap"}
+
+    @cached_property
+    def shard(self) -> int:
+        """The router of the namespace that has the subject's route, or shall get it."""
+        own = self.service if self.service and belongs(self.service, self.subject) else None
+        present = {owner.name for owner in self.owners}
+        return shard_of(self.subject.name, self._tables, present, shard_label(own) if own else None)
+
     def table(self) -> Table:
-        """The routes as last written. A table that cannot be read is written anew."""
-        for item in self.router:
-            if item["kind"] == "ConfigMap":
-                try:
-                    return Table.model_validate_json(item.get("data", {}).get(TABLE_KEY, "{}"))
-                except ValidationError:
-                    return Table()
-        return Table()
+        """The routes of the subject's router as last written."""
+        return self._tables.get(self.shard, Table())
 
     def routers(self) -> tuple[PodView, ...]:
-        """Router pods that have not ended and are not on their way out."""
-        views = (PodView(o) for o in self.router if o["kind"] == "Pod")
+        """Pods of the subject's router that have not ended and are not on their way out."""
+        views = (PodView(o) for o in self.router if o["kind"] == "Pod" and (shard_label(o) or 0) == self.shard)
         return tuple(v for v in views if not v.leaving and not v.ended)
 
     def name_taken(self) -> bool:

@@ -146,7 +146,7 @@ def report(
 ) -> ModelDeploymentStatus:
     """The status to write. Equal situations give equal statuses: nothing in it changes with time alone."""
     subject = observed.subject
-    if s.cause and s.cause.reason in (Reason.NAME_CONFLICT, Reason.ROUTER_FULL):
+    if s.cause and s.cause.reason == Reason.NAME_CONFLICT:
         kept = before.model_copy(update={"observed_generation": subject.generation, "phase": Phase.FAILED})
         found = verdicts(spec, s, "", now)
         return kept.model_copy(

@@ -1,5 +1,7 @@
 """Names, revisions, routes: what is the same, what differs, and what is read back as it was written."""
 
+from dataclasses import replace
+
 import pytest
 from domain_objects import digest, edited, make_spec, pod
 from domain_world import BEGIN, World, serving
@@ -193,6 +195,6 @@ def test_bare_objects_never_stop_a_decision() -> None:
     view = PodView(bare)
     assert (view.revision, view.address, view.ready, view.leaving, view.ended) == ("", "", False, False, False)
     observed = world.cluster.observe()
-    strange = Observed(**{**vars(observed), "objects": (bare, pod("q")), "router": (bare,)})
+    strange = replace(observed, objects=(bare, pod("q")), router=(bare,))
     assert strange.resolve() == ()
     assert [p.name for p in strange.routers()] == ["p"]

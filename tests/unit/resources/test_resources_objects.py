@@ -22,7 +22,7 @@ from resources_examples import (
 )
 
 from tidegate.domain import names
-from tidegate.domain.labels import ATTEMPT, COMPONENT, DIGEST, KEY, MODEL, REVISION, ROLE
+from tidegate.domain.labels import ATTEMPT, COMPONENT, DIGEST, KEY, MODEL, REVISION, ROLE, SHARD
 from tidegate.domain.names import ROUTER
 from tidegate.domain.observed import TABLE_KEY, Subject
 from tidegate.domain.plan import Plan, Workload
@@ -147,17 +147,61 @@ def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_r
     digest = "sha256:" + "a" * 64
 
     def route(model: str, port: int) -> Route:
-        split = [Backend(revision=names.revision(model, f"{mark:08x}"), weight=33, digest=digest) for mark in range(3)]
-        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split))
+        split = [
+            Backend(revision=names.revision(model, f"{mark:08x}"), weight=33, digest=digest, role=role)
+            for mark, role in enumerate(("stable", "canary", ""))
+        ]
+        sticky = {"affinity": "Header", "affinity_header": "h" * 128}
+        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split), **sticky)
 
     table = Table(routes={model: route(model, 20000 + index) for index, model in enumerate(models)})
-    data = router.config_map("n" * 63, (), table, SETTINGS, None)["data"]
+    data = router.config_map("n" * 63, 12, (), table, SETTINGS, None)["data"]
     assert sum(len(key) + len(text.encode()) for key, text in data.items()) <= 1024 * 1024
+
+
+def in_shard(shard: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Own and shared objects of a model whose Service leads to a router that has its route alone."""
+    table = Table(routes={"digits": ROUTE})
+    meta = {"name": "digits", "labels": {SHARD: str(shard)}, "ownerReferences": [{"uid": "u-1"}]}
+    seen = replace(observed(), service={"kind": "Service", "metadata": meta})
+    plan = replace(PLAN, table=table)
+    return own_objects(seen, plan, SETTINGS), router_objects(seen, plan, SETTINGS)
+
+
+def test_a_model_of_a_further_router_leads_to_it_and_to_no_other() -> None:
+    own, shared = in_shard(3)
+    pods = {COMPONENT: "router", SHARD: "3"}
+    by_name = {name(item): item for item in (*own, *shared)}
+    assert by_name["Service/digits"]["spec"]["selector"] == pods
+    assert by_name["Service/digits"]["metadata"]["labels"][SHARD] == "3", "it remembers its router"
+    policy = by_name["NetworkPolicy/digits"]["spec"]["ingress"][0]["from"]
+    assert policy == [{"podSelector": {"matchLabels": pods}}]
+    for item in shared:
+        assert item["metadata"]["name"] == "tidegate-router-3"
+        assert item["metadata"]["labels"][SHARD] == "3"
+    spec = by_name["Deployment/tidegate-router-3"]["spec"]
+    assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"] == pods
+    assert {"name": "config", "configMap": {"name": "tidegate-router-3"}} in spec["template"]["spec"]["volumes"]
+    for kind, field in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
+        selector = by_name[f"{kind}/tidegate-router-3"]["spec"][field]
+        assert selector == {"matchLabels": pods}
+
+
+def test_a_router_goes_with_the_last_model_that_it_has_a_route_of() -> None:
+    _, shared = in_shard(1)
+    for item in shared:
+        assert [owner["name"] for owner in item["metadata"]["ownerReferences"]] == ["digits"]
+
+
+def test_no_two_routers_have_a_name_in_common() -> None:
+    found = [names.router(shard) for shard in range(100)]
+    assert found[:3] == ["tidegate-router", "tidegate-router-1", "tidegate-router-2"]
+    assert len(set(found)) == 100
 
 
 def test_both_ports_of_the_models_address_lead_to_its_own_listener() -> None:
     service = OWN[-1]
-    assert service["spec"]["selector"] == {COMPONENT: "router"}
+    assert service["spec"]["selector"] == {COMPONENT: "router", SHARD: "0"}
     ports = {p["name"]: (p["port"], p["targetPort"]) for p in service["spec"]["ports"]}
     assert ports == {"http": (8000, ROUTE.port), "grpc": (8001, ROUTE.port)}
 
@@ -191,7 +235,7 @@ def test_a_drain_always_gets_on_and_takes_one_pod_at_a_time() -> None:
 def test_triton_takes_requests_from_routers_and_the_check_of_its_own_model_only() -> None:
     policy = next(item for item in OWN if item["kind"] == "NetworkPolicy")
     found = [(p["port"], who) for rule in policy["spec"]["ingress"] for p in rule["ports"] for who in rule["from"]]
-    routers = {"podSelector": {"matchLabels": {COMPONENT: "router"}}}
+    routers = {"podSelector": {"matchLabels": {COMPONENT: "router", SHARD: "0"}}}
     parity = {"podSelector": {"matchLabels": {MODEL: "digits", COMPONENT: "parity"}}}
     assert found == [(8000, routers), (8001, routers), (8000, parity), (8002, {"namespaceSelector": {}})]
     assert policy["spec"]["podSelector"]["matchLabels"] == {MODEL: "digits", COMPONENT: "server"}
