@@ -92,3 +92,33 @@ class Yard:
             if quiet == 2:
                 return look
         raise AssertionError(f"not at rest after {looks} looks: {self}")
+
+
+@dataclass
+class GpuYard(Yard):
+    """A yard with so many accelerators; a pod takes one from when it is placed until it has gone.
+
+    Nobody else asks for them. Pods of stable are placed first, as they would be that had one before.
+    """
+
+    accelerators: int = 0
+
+    def free(self) -> int:
+        """Accelerators that nobody holds."""
+        return self.accelerators - sum(s.ready + s.leaving for s in (self.stable, self.canary))
+
+    def pass_time(self, *, all_of_it: bool = False) -> None:
+        """Pods that end are gone a moment later; those that wait become ready where there is an accelerator."""
+        for side in (self.stable, self.canary):
+            side.resize()
+        self.most = max(self.most, self.there)
+        for side in (self.stable, self.canary):
+            side.leaving = 0
+            started = min(side.starting, max(0, self.free()))
+            side.starting -= started
+            side.ready += started
+        self.routed = [self.weight for _ in self.routed]
+
+    def waiting(self) -> int:
+        """Canary pods without a place."""
+        return self.canary.starting

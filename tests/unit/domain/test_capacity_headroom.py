@@ -52,6 +52,12 @@ ROWS: dict[str, tuple[CapacityFacts, Raw, int | None, str]] = {
         1,
         "nodes have room for 1 (16 cpu free on 1 of 1 nodes)",
     ),
+    "of two that are as scarce the accelerator is told": (
+        facts([node("a", gpus=2)]),
+        server({"cpu": "8"}),
+        2,
+        f"nodes have room for 2 (2 {GPU} free on 1 of 1 nodes)",
+    ),
     "each has something else": (
         facts([node("a", gpus=0), node("b", allocatable={"cpu": "1"})]),
         server({"cpu": "2"}),
@@ -220,7 +226,7 @@ def test_places_of_pods_that_are_counted_as_gone_are_free() -> None:
     seen = facts(
         [node(name) for name in "abcd"],
         [old, canary, going, namesake],
-        [quota("q", {f"requests.{GPU}": "3"}, used)],
+        [quota("q", {f"requests.{GPU}": "9"}, used)],
     )
     found = room(seen, server(), stable=[old], canary=[canary], leaving=[going])
     assert (found.now.count, found.one_gone.count, found.all_gone.count, found.stable) == (2, 3, 3, 1)
@@ -242,7 +248,9 @@ def test_one_pod_that_goes_makes_room_for_a_pod_that_fits_in_its_place_only() ->
 def test_nobody_knows_which_pod_goes_so_the_least_of_them_counts() -> None:
     old = [placed("o1", "a"), placed("o2", "b")]
     seen = facts([node("a", labels={"gpu": "l4"}), node("b")], old)
-    assert room(seen, server(nodeSelector={"gpu": "l4"}), stable=old).one_gone.count == 0
+    least = room(seen, server(nodeSelector={"gpu": "l4"}), stable=old).one_gone
+    assert least.count == 0
+    assert least.message.startswith("no node has room")
 
 
 def test_what_was_read_can_be_written_to_a_file_and_read_again() -> None:

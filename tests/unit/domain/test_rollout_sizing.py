@@ -1,5 +1,6 @@
 """Pods and weight together, one row a situation."""
 
+from functools import partial
 from random import Random
 
 import pytest
@@ -112,27 +113,32 @@ def test_without_an_extra_pod_one_of_them_is_on_its_way() -> None:
 
 
 RECREATED = {
-    "the old pods end first": ((2, 2, 2), (0, 0, 0), 0, False, Sizes(0, 0, 0)),
-    "the places of ended pods are taken": ((0, 0, 0, 1), (0, 0, 0), 0, False, Sizes(0, 1, 0)),
-    "all of them": ((0, 0, 0), (1, 0, 1), 0, False, Sizes(0, 2, 0)),
-    "the first ready pod gets everything": ((0, 0, 0), (2, 1, 2), 0, False, Sizes(0, 2, 100)),
-    "no pod is ready any more": ((0, 0, 0), (2, 0, 2), 100, False, Sizes(0, 2, 0)),
-    "back: the new pods end first": ((0, 0, 0), (2, 2, 2), 100, True, Sizes(0, 0, 100)),
-    "back: the places of ended pods are taken": ((0, 0, 0), (0, 0, 0, 1), 100, True, Sizes(1, 0, 0)),
-    "back: the first ready pod gets everything": ((2, 1, 2), (0, 0, 0), 100, True, Sizes(2, 0, 0)),
+    "the old pods end first": ((2, 2, 2), (0, 0, 0), 0, 5, Sizes(0, 0, 0)),
+    "the places of ended pods are taken": ((0, 0, 0, 1), (0, 0, 0), 0, 5, Sizes(0, 1, 0)),
+    "all of them": ((0, 0, 0), (1, 0, 1), 0, 5, Sizes(0, 2, 0)),
+    "the first ready pod gets everything": ((0, 0, 0), (2, 1, 2), 0, 5, Sizes(0, 2, 100)),
+    "no pod is ready any more": ((0, 0, 0), (2, 0, 2), 100, 5, Sizes(0, 2, 0)),
+    "back: the new pods end first": ((0, 0, 0), (2, 2, 2), 100, 0, Sizes(0, 0, 100)),
+    "back: the places of ended pods are taken": ((0, 0, 0), (0, 0, 0, 1), 100, 0, Sizes(1, 0, 0)),
+    "back: the first ready pod gets everything": ((2, 1, 2), (0, 0, 0), 100, 0, Sizes(2, 0, 0)),
 }
 
 
 @pytest.mark.parametrize("row", RECREATED)
 def test_without_room_for_both_the_old_revision_ends_before_the_new_one_starts(row: str) -> None:
-    stable, canary, weight, back, expected = RECREATED[row]
-    assert recreated(2, scene(stable, canary, weight), back=back) == expected
+    stable, canary, weight, target, expected = RECREATED[row]
+    assert recreated(2, target, scene(stable, canary, weight)) == expected
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 4])
 def test_recreating_arrives_and_comes_back_without_one_pod_too_many(replicas: int) -> None:
     yard = Yard(Side(replicas, ready=replicas), Side(), 0, Random(replicas))
-    for back, weight in ((False, 100), (True, 0)):
-        yard.run(lambda seen, back=back: recreated(replicas, seen, back=back), lambda: None)  # type: ignore[misc]
+    for target, weight in ((5, 100), (100, 100), (0, 0)):
+        yard.run(partial(recreated, replicas, target), lambda: None)
         assert yard.weight == weight
     assert (yard.stable.ready, yard.most) == (replicas, replicas)
+
+
+def test_a_recreated_revision_that_must_be_checked_first_gets_no_requests_yet() -> None:
+    asked = recreated(2, 0, scene((0, 0, 0), (2, 2, 2), 0), before_weight=1)
+    assert asked == Sizes(0, 2, 0)

@@ -145,16 +145,18 @@ def sizes(
     return Sizes(stable_next, canary_next, weight)
 
 
-def recreated(replicas: int, scene: Scene, *, back: bool) -> Sizes:
+def recreated(replicas: int, target: int, scene: Scene, *, before_weight: int = 0) -> Sizes:
     """One look on the way from one revision to the other without a place for both: the old one ends first.
 
-    Requests are refused from the moment the old pods end until the first new one is ready. ``back`` goes to stable.
+    Requests are refused from the moment the old pods end until the first new one is ready. There is no share between
+    nothing and all: any ``target`` but 0 is all, and 0 goes back to stable, or with ``before_weight`` gives the canary
+    pods and no requests yet.
     """
     room = replicas - scene.others
     stable, canary = scene.stable, scene.canary
-    if back:
-        rising = stable.grown(replicas, room - canary.held)
-        return Sizes(rising, 0, 0 if stable.ready or not canary.ready else scene.weight)
-    rising = canary.grown(replicas, room - stable.held)
-    found = canary.ready and (canary.known or scene.weight)
-    return Sizes(0, rising, FULL if found else 0)
+    if target or before_weight:
+        rising = canary.grown(replicas, room - stable.held)
+        found = target and canary.ready and (canary.known or scene.weight)
+        return Sizes(0, rising, FULL if found else 0)
+    rising = stable.grown(replicas, room - canary.held)
+    return Sizes(rising, 0, 0 if stable.ready or not canary.ready else scene.weight)
