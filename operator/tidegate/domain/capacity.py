@@ -84,24 +84,16 @@ class _Ledger:
         self._pod = pod
         self._refused = Counter(why for _, why in answers if why)
         self._free = {node.name: dict(node.allocatable) for node, why in answers if why is None}
-        for use in facts.pods:
-            if use.node in self._free and not (use.namespace == facts.namespace and use.name in freed):
-                self._take(self._free[use.node], use.requests, 1)
+        own = facts.namespace
+        there = ((u.node, u.requests) for u in facts.pods if not (u.namespace == own and u.name in freed))
+        self.change(there, 1)
 
-    @staticmethod
-    def _take(free: dict[str, int], requests: Amounts, times: int) -> None:
-        for name, value in requests.items():
-            free[name] = free.get(name, 0) - times * value
-
-    def give_back(self, node: str, requests: Amounts) -> None:
-        """Count a pod as gone."""
-        if node in self._free:
-            self._take(self._free[node], requests, -1)
-
-    def take_again(self, node: str, requests: Amounts) -> None:
-        """Count a pod as there again."""
-        if node in self._free:
-            self._take(self._free[node], requests, 1)
+    def change(self, pods: Iterable[tuple[str, Amounts]], times: int) -> None:
+        """Count pods on their nodes as there (1) or as gone (-1)."""
+        for node, requests in pods:
+            if (free := self._free.get(node)) is not None:
+                for name, value in requests.items():
+                    free[name] = free.get(name, 0) - times * value
 
     def on(self, node: str) -> int:
         """Pods that fit on one node."""
@@ -150,20 +142,21 @@ def _by_quota(facts: CapacityFacts, pod: PodNeeds, freed: Iterable[PodNeeds]) ->
     return count, f"quota {name} allows {show(key, left)} more {key}"
 
 
-def _headroom(facts: CapacityFacts, ledger: _Ledger, on_nodes: int, quota: tuple[int, str] | None) -> Headroom:
+def _headroom(facts: CapacityFacts, pod: PodNeeds, ledger: _Ledger, freed: Iterable[PodNeeds]) -> Headroom:
+    """``freed`` are pods that the quotas are to count as gone; the ledger knows its own."""
     unread = " and ".join(facts.unread)
-    if quota and (facts.nodes is None or quota[0] < on_nodes):
+    quota = _by_quota(facts, pod, freed)
+    if quota and (facts.nodes is None or quota[0] < ledger.total()):
         return Headroom(min(quota[0], MOST), quota[1], unread)
     if facts.nodes is None:
         return Headroom(None, "free capacity is not known", unread)
-    return Headroom(on_nodes, ledger.message(), unread)
+    return Headroom(ledger.total(), ledger.message(), unread)
 
 
 def headroom(facts: CapacityFacts, spec: Raw, gone: Sequence[Raw] = ()) -> Headroom:
     """How many more pods with this pod spec find a place, when the pods ``gone`` of the namespace have gone."""
     pod = pod_needs(spec)
-    ledger = _Ledger(facts, pod, _names(gone))
-    return _headroom(facts, ledger, ledger.total(), _by_quota(facts, pod, _counted(gone)))
+    return _headroom(facts, pod, _Ledger(facts, pod, _names(gone)), _counted(gone))
 
 
 def room(
@@ -173,30 +166,27 @@ def room(
 
     ``canary`` are pods with this spec that exist already, ``leaving`` pods of the model that are on their way out.
     """
-    gone = [*canary, *leaving]
-    return Room(
-        now=headroom(facts, spec, gone),
-        one_gone=_one_gone(facts, pod_needs(spec), gone, stable),
-        all_gone=headroom(facts, spec, [*gone, *stable]),
-        stable=sum(bool(p["spec"].get("nodeName")) for p in stable),
-    )
+    pod, gone = pod_needs(spec), [*canary, *leaving]
+    ledger, counted = _Ledger(facts, pod, _names(gone)), _counted(gone)
+    now = _headroom(facts, pod, ledger, counted)
+    places = [(str(p["spec"].get("nodeName", "")), pod_needs(p["spec"])) for p in stable]
+    first = [min(places, key=lambda place: _gain(ledger, *place))] if places else []
+    found = []
+    for goes in (first, places):
+        there = [(node, needs.requests) for node, needs in goes]
+        ledger.change(there, -1)
+        found.append(_headroom(facts, pod, ledger, [*counted, *(needs for _, needs in goes)]))
+        ledger.change(there, 1)
+    return Room(now=now, one_gone=found[0], all_gone=found[1], stable=sum(bool(node) for node, _ in places))
 
 
-def _one_gone(facts: CapacityFacts, pod: PodNeeds, gone: Sequence[Raw], stable: Sequence[Raw]) -> Headroom:
-    """The least that any pod of stable makes room for: nobody knows which one the cluster ends."""
-    ledger = _Ledger(facts, pod, _names(gone))
-    total, counted = ledger.total(), _counted(gone)
-    least: Headroom | None = None
-    # The pods of one revision are alike, so that only their nodes make a difference.
-    for node, needs in {str(p["spec"].get("nodeName", "")): pod_needs(p["spec"]) for p in stable}.items():
-        before = ledger.on(node)
-        ledger.give_back(node, needs.requests)
-        on_nodes = min(total - before + ledger.on(node), MOST)
-        found = _headroom(facts, ledger, on_nodes, _by_quota(facts, pod, [*counted, needs]))
-        ledger.take_again(node, needs.requests)
-        if least is None or (found.count or 0) < (least.count or 0):
-            least = found
-    return least or _headroom(facts, ledger, total, _by_quota(facts, pod, counted))
+def _gain(ledger: _Ledger, node: str, needs: PodNeeds) -> int:
+    """How many more pods fit when one has gone. Nobody knows which one the cluster ends: the least counts."""
+    before = ledger.on(node)
+    ledger.change([(node, needs.requests)], -1)
+    after = ledger.on(node)
+    ledger.change([(node, needs.requests)], 1)
+    return after - before
 
 
 def _names(pods: Sequence[Raw]) -> frozenset[str]:
