@@ -24,3 +24,8 @@ def revision(owner: str, revision_id: str) -> str:
 def resolve_job(owner: str, key: str, attempt: int) -> str:
     """Name of the Job that resolves one address; a retry is a new Job."""
     return child(owner, f"resolve-{key}-{attempt}")
+
+
+def parity_job(owner: str, revision: str, attempt: int) -> str:
+    """Name of the Job that replays the golden cases on the pods of a revision; a retry is a new Job."""
+    return child(owner, f"parity-{revision[-8:]}-{attempt}")

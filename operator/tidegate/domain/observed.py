@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tidegate.domain.labels import ATTEMPT, KEY, MANAGED, MANAGER, MODEL, REVISION
+from tidegate.domain.checks.windows import Window
+from tidegate.domain.labels import ATTEMPT, COMPONENT, KEY, MANAGED, MANAGER, MODEL, PARITY, REVISION
 from tidegate.domain.revision import Pins, Revision, StoredRevision
 from tidegate.domain.routing import RouterReport, Table
 
@@ -90,19 +91,31 @@ class PodView:
 
 
 @dataclass(frozen=True)
-class ResolveView:
-    """The Job that resolves an address, with its pods."""
+class JobView:
+    """A Job of the packager, with its pods: it resolves an address, or replays golden cases."""
 
     raw: Raw
     pods: tuple[PodView, ...]
 
     @property
+    def name(self) -> str:
+        return str(self.raw["metadata"]["name"])
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return dict(self.raw["metadata"].get("labels", {}))
+
+    @property
     def key(self) -> str:
-        return str(self.raw["metadata"].get("labels", {}).get(KEY, ""))
+        return self.labels.get(KEY, "")
+
+    @property
+    def leaving(self) -> bool:
+        return "deletionTimestamp" in self.raw["metadata"]
 
     @property
     def attempt(self) -> int:
-        text = self.raw["metadata"].get("labels", {}).get(ATTEMPT, "0")
+        text = self.labels.get(ATTEMPT, "0")
         return int(text) if text.isdecimal() else 0
 
     @property
@@ -115,13 +128,16 @@ class ResolveView:
         ended = self.conditions.get("Failed") or self.conditions.get("Complete")
         return parse_time(ended.get("lastTransitionTime")) if ended else None
 
-    def result(self) -> Raw | None:
-        """What the Job reported, once a container of it has ended and said anything. An answer goes before failures."""
+    def result(self, name: str) -> Raw | None:
+        """What the container of this name reported, once it has ended and said anything.
+
+        An answer goes before failures: of several pods of one Job, one may have come to its end.
+        """
         reports = []
         for pod in self.pods:
             for container in pod.containers():
                 ended = container.get("state", {}).get("terminated")
-                if ended and ended.get("message"):
+                if ended and ended.get("message") and container["name"] == name:
                     reports.append(read_report(ended["message"]))
         return next((r for r in reports if "reason" not in r), reports[-1] if reports else None)
 
@@ -153,7 +169,8 @@ class Observed:
 
     ``objects`` belong to the subject, ``router`` to the router of its namespace; ``service`` is whatever holds the
     Service name that the subject needs, its own or somebody else's. ``logs`` are the ends of failed servers' logs, by
-    pod.
+    pod. ``requests`` are what people asked for by annotation, by verb. ``window`` is what was counted of stable and the
+    canary since the last look at the checks; None when there is no earlier reading to compare with.
     """
 
     subject: Subject
@@ -165,6 +182,8 @@ class Observed:
     router: tuple[Raw, ...] = ()
     reports: tuple[RouterReport, ...] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, str] = field(default_factory=dict)
+    window: Window | None = None
 
     def kind(self, kind: str) -> list[Raw]:
         """The subject's objects of one kind."""
@@ -179,14 +198,25 @@ class Observed:
         """The Deployment of one revision."""
         return next((o for o in self.kind("Deployment") if o["metadata"]["name"] == revision), None)
 
-    def resolve(self) -> tuple[ResolveView, ...]:
-        """The resolve Jobs, newest attempt first."""
+    def resolve(self) -> tuple[JobView, ...]:
+        """The Jobs that resolve an address, newest attempt first."""
+        return tuple(job for job in self._jobs() if job.labels.get(COMPONENT) != PARITY)
+
+    def parity(self, revision: str) -> tuple[JobView, ...]:
+        """The Jobs that replay the golden cases on pods of one revision, newest attempt first.
+
+        One that is on its way out belongs to an earlier rollout, whose answers do not count.
+        """
+        found = (job for job in self._jobs() if job.labels.get(COMPONENT) == PARITY and not job.leaving)
+        return tuple(job for job in found if job.labels.get(REVISION) == revision)
+
+    def _jobs(self) -> list[JobView]:
         views = []
         for job in self.kind("Job"):
             name = job["metadata"]["name"]
             labelled = ((o["metadata"].get("labels", {}).get("job-name"), o) for o in self.kind("Pod"))
-            views.append(ResolveView(job, tuple(PodView(o) for label, o in labelled if label == name)))
-        return tuple(sorted(views, key=lambda v: -v.attempt))
+            views.append(JobView(job, tuple(PodView(o) for label, o in labelled if label == name)))
+        return sorted(views, key=lambda v: -v.attempt)
 
     def revisions(self) -> dict[str, StoredRevision]:
         """The revisions kept in the cluster, by name. One that cannot be read is as good as absent."""

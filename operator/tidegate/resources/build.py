@@ -8,7 +8,7 @@ from tidegate.domain.names import ROUTER
 from tidegate.domain.observed import Observed
 from tidegate.domain.plan import Plan
 from tidegate.resources import front, router, workloads
-from tidegate.resources.jobs import resolve_job
+from tidegate.resources.jobs import parity_job, resolve_job
 from tidegate.resources.meta import Manifest
 from tidegate.resources.settings import Settings
 
@@ -23,6 +23,8 @@ def own_objects(observed: Observed, plan: Plan, settings: Settings) -> list[Mani
         found += [front.network_policy(subject), front.disruption_budget(subject)]
     for load in plan.workloads:
         found += [workloads.headless_service(subject, load), workloads.deployment(subject, load)]
+    if plan.replay:
+        found.append(parity_job(subject, plan.replay, settings))
     if plan.route:
         found.append(front.service(subject, plan.route.port))
     return found

@@ -1,6 +1,6 @@
 """What clients and cluster policies see of one model."""
 
-from tidegate.domain.labels import COMPONENT, MODEL
+from tidegate.domain.labels import COMPONENT, MODEL, PARITY
 from tidegate.domain.observed import Subject
 from tidegate.resources.meta import Manifest, metadata
 from tidegate.resources.triton import GRPC, HTTP, METRICS
@@ -45,7 +45,10 @@ def disruption_budget(subject: Subject) -> Manifest:
 
 
 def network_policy(subject: Subject) -> Manifest:
-    """Requests reach Triton through the router only: Triton's own management calls stay out of reach."""
+    """Requests reach Triton through the router only: Triton's own management calls stay out of reach.
+
+    The golden cases are replayed before the router sends anything, so their Job asks the pods themselves.
+    """
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -57,6 +60,10 @@ def network_policy(subject: Subject) -> Manifest:
                 {
                     "from": [{"podSelector": {"matchLabels": dict(ROUTER_SELECTOR)}}],
                     "ports": [{"port": HTTP, "protocol": "TCP"}, {"port": GRPC, "protocol": "TCP"}],
+                },
+                {
+                    "from": [{"podSelector": {"matchLabels": {MODEL: subject.name, COMPONENT: PARITY}}}],
+                    "ports": [{"port": HTTP, "protocol": "TCP"}],
                 },
                 {"from": [{"namespaceSelector": {}}], "ports": [{"port": METRICS, "protocol": "TCP"}]},
             ],

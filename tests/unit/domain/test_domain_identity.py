@@ -103,6 +103,7 @@ def test_pods_fetch_by_digest_whatever_happens_to_the_version() -> None:
 @pytest.mark.parametrize("owner", ["a", "digits", "x" * 63, "a" * 44 + "-" * 10 + "b" * 9, "y" * 54, "y" * 55])
 def test_names_are_labels(owner: str) -> None:
     made = [names.revision(owner, "0a1b2c3d"), names.resolve_job(owner, "abcdef", 123456)]
+    made.append(names.parity_job(owner, made[0], 123456))
     for name in made:
         assert len(name) <= 63
         assert name[0].isalpha()
