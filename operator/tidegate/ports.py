@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.observed import Observed, PodView, Raw, Subject
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.routing import RouterReport, Table
@@ -32,6 +33,13 @@ class Cluster(Protocol):
 
     def observe(self, subject: Subject) -> Observed:
         """A fresh snapshot, without the routers' reports."""
+        ...
+
+    def capacity(self, namespace: str) -> CapacityFacts:
+        """What is known of the room for pods of a namespace.
+
+        It reads every node and every pod of the cluster: to be asked while a plan is made, not at every look.
+        """
         ...
 
     def apply(self, manifest: dict[str, Any], *, force: bool) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidegate.adapters.api import ApiServer
+from tidegate.adapters.capacity import read_capacity
 from tidegate.adapters.errors import Conflict, Forbidden, Invalid, NotFound, Remains, Unavailable
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, ModelDeploymentSpec
+from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.diagnose import log_wanted
 from tidegate.domain.labels import COMPONENT, CONFIG, MANAGER, MODEL, SHARD
 from tidegate.domain.observed import Observed, Owner, PodView, Raw, Subject, belongs, shard_label
@@ -123,6 +125,10 @@ class KubeCluster:
 
     def _routers(self, namespace: str, selector: str) -> tuple[Raw, ...]:
         return tuple(o for kind in ROUTER_KINDS for o in self._list(kind, namespace, selector))
+
+    def capacity(self, namespace: str) -> CapacityFacts:
+        """What is known of the room for pods of a namespace."""
+        return read_capacity(self._api, namespace)
 
     def apply(self, manifest: dict[str, Any], *, force: bool) -> None:
         """Server-side apply, as the owner of every field in ``manifest``.
