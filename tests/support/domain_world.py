@@ -16,6 +16,7 @@ from domain_objects import edited, make_spec
 from tidegate.api.status import Condition, ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain import names
+from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.checks import windows
 from tidegate.domain.checks.windows import Agreement, Traffic, Window
 from tidegate.domain.compute import compute
@@ -54,6 +55,7 @@ class World:
         self.requests: dict[str, str] = {}
         self.values: dict[str, float] = {}
         self.agreement: Agreement | None = None
+        self.capacity = CapacityFacts("vision")
         self.blind = False
         """True while the routers give no counts."""
         self._reading: Reading | None = None
@@ -117,7 +119,9 @@ class World:
 
     def observe(self) -> Observed:
         """What the next look sees."""
-        observed = replace(self.cluster.observe(), requests=dict(self.requests), window=self._window())
+        observed = replace(
+            self.cluster.observe(), requests=dict(self.requests), window=self._window(), capacity=self.capacity
+        )
         if self.stale_reports is not None:
             observed = replace(observed, reports=self.stale_reports)
             self.stale_reports = None

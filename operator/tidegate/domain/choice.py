@@ -10,6 +10,7 @@ from tidegate.api.status import (
     Reason,
     RevisionStatus,
     RolloutStatus,
+    StartupStatus,
 )
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, Server
 from tidegate.domain.checks.verdict import Finding, Verdict
@@ -21,13 +22,15 @@ from tidegate.domain.revision import Revision, StoredRevision
 from tidegate.domain.rollout import people
 from tidegate.domain.rollout.gate import Course as Shares
 from tidegate.domain.rollout.gate import Judged, judge
-from tidegate.domain.rollout.machine import Canary, Course, abort, advance, begin, finished, remember, skip
-from tidegate.domain.rollout.steps import FULL, steps_of
+from tidegate.domain.rollout.machine import Canary, Course, abort, advance, begin, finished, remember, skip, weigh
+from tidegate.domain.rollout.planning import Goal, planned, sized
+from tidegate.domain.rollout.sizing import Sizes
+from tidegate.domain.rollout.steps import FULL, steps_of, weight_at
+from tidegate.domain.startup import progress_deadline
 from tidegate.domain.traffic import carrier, fleet, served
 
 OWN_FAULTS = frozenset({Reason.MODEL_LOAD_FAILED, Reason.OUT_OF_MEMORY})
 """Causes that lie in the revision itself: waiting does not mend them, and another revision does not have them."""
-DEFAULT_DEADLINE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Choice:
     notes: tuple[Event, ...] = ()
     disgraced: str | None = None
     parity: ParityState | None = None
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,9 @@ def _moving(look: Look, target: StoredRevision, stable: StoredRevision | None) -
         choice = Choice(target, stable, rollout=given_up, override=look.override, notes=look.notes)
         return replace(choice, findings=judged.findings, looked=judged.looked, disgraced=target.name)
     canary = _canary(look, target.name, judged, replayed)
-    rollout = advance(rollout, _course(look, rollout, stable), canary, now)
+    course = _course(look, rollout, stable)
+    rollout = advance(rollout, course, canary, now)
+    rollout, sizes = _sized(look, rollout, course, canary, stable, target)
     if finished(rollout, canary):
         return _promoted(look, target, stable)
     return Choice(
@@ -232,7 +238,29 @@ def _moving(look: Look, target: StoredRevision, stable: StoredRevision | None) -
         looked=judged.looked,
         notes=look.notes,
         parity=replayed,
+        sizes=sizes,
     )
+
+
+def _sized(
+    look: Look,
+    rollout: RolloutStatus,
+    course: Course,
+    canary: Canary,
+    stable: StoredRevision | None,
+    target: StoredRevision,
+) -> tuple[RolloutStatus, Sizes | None]:
+    """The rollout with its plan and the share that its pods carry, and the pods of both revisions."""
+    if stable is None:
+        # The first revision has nothing beside it: whatever is ready serves.
+        weight = FULL if canary.ready and (canary.known or rollout.weight) else 0
+        return weigh(rollout, course, canary, weight, look.now), None
+    spec, observed = look.spec, look.observed
+    plan = planned(spec.rollout, spec.replicas, rollout, observed, stable, target)
+    rollout = rollout.model_copy(update={"plan": plan})
+    goal = Goal(spec.replicas, weight_at(course.steps, rollout.step), course.pods(rollout.step), course.whole)
+    sizes = sized(plan, goal, observed, stable.name, target.name)
+    return weigh(rollout, course, canary, sizes.weight, look.now), sizes
 
 
 def _parity(look: Look, rollout: RolloutStatus, target: StoredRevision) -> ParityState | None:
@@ -322,22 +350,25 @@ def _give_up(look: Look, rollout: RolloutStatus, judged: Judged, replayed: Parit
     if pods.ready == 0 and rollout.weight > 0:
         why = f"{name} had {rollout.weight} % of requests when its last pod ended: {cause.message}"
         return abort(rollout, Reason.CANARY_CRASHED, why, now)
-    if overdue(look.spec, rollout, now):
+    if overdue(look.spec, rollout, look.status.startup, now):
         why = f"{name} did not become ready within its deadline. {cause.message}"
         return abort(rollout, Reason.PROGRESS_DEADLINE, why, now)
     return None
 
 
-def deadline_of(spec: ModelDeploymentSpec) -> timedelta:
-    """How long a revision may take to become ready."""
-    return spec.rollout.progress_deadline or DEFAULT_DEADLINE
+def deadline_of(spec: ModelDeploymentSpec, startup: StartupStatus | None) -> timedelta:
+    """How long a revision may take to become ready, by what was measured of earlier ones."""
+    measured = startup.total_seconds - (startup.schedule_seconds or 0) if startup else None
+    return progress_deadline(spec.rollout.progress_deadline, measured)
 
 
-def overdue(spec: ModelDeploymentSpec, rollout: RolloutStatus | None, now: datetime) -> bool:
+def overdue(
+    spec: ModelDeploymentSpec, rollout: RolloutStatus | None, startup: StartupStatus | None, now: datetime
+) -> bool:
     """True when the rollout has not moved for the progress deadline although nobody holds it."""
     if rollout is None or rollout.aborted or spec.paused or rollout.step_started_at is not None:
         return False
-    return now - rollout.progressed_at >= deadline_of(spec)
+    return now - rollout.progressed_at >= deadline_of(spec, startup)
 
 
 def _promoted(look: Look, target: StoredRevision, stable: StoredRevision | None) -> Choice:

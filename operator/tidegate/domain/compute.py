@@ -7,7 +7,7 @@ what nobody can observe: the pinned bundle, which revision is stable, and how fa
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus, Reason
+from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus, Reason, StartupStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, Traffic
 from tidegate.domain import names
 from tidegate.domain.artifact import Resolution, resolve
@@ -19,7 +19,7 @@ from tidegate.domain.plan import Plan, Workload
 from tidegate.domain.report import events, report
 from tidegate.domain.revision import StoredRevision, revision_of
 from tidegate.domain.rollout.machine import hold_left
-from tidegate.domain.rollout.steps import pods_wanted, sample_percent_at, steps_of
+from tidegate.domain.rollout.steps import sample_percent_at, steps_of
 from tidegate.domain.routing import Backend, Route, Table
 from tidegate.domain.situation import Situation
 from tidegate.domain.traffic import (
@@ -36,6 +36,8 @@ from tidegate.domain.traffic import (
 
 LOOK_AGAIN = timedelta(milliseconds=400)
 """How soon to look again at routers that were just told something, or at pods they do not know yet."""
+LOOK_FOR_ROOM = timedelta(seconds=10)
+"""How soon to look again whether the cluster has room."""
 LOOK_LATER = timedelta(seconds=2)
 """How soon to look again when routers do not answer, or pods are on their way out."""
 
@@ -59,8 +61,11 @@ def compute(
     )
     resolution = resolve(spec, status.artifact, observed, now, promised)
     kept = gate(resolution.artifact, promised)
-    # A bundle that may not take over, or of which that is not known yet, gets no pod.
-    target = _target(spec, resolution.artifact, observed) if kept.verdict == "Pass" else None
+    target = _target(spec, resolution.artifact, observed)
+    under_way = target is not None and status.canary is not None and status.canary.revision == target.name
+    if kept.verdict == "Fail" or (kept.verdict == "Pending" and not under_way):
+        # A bundle that may not take over, or of which that is not known yet, gets no pod.
+        target = None
     choice = choose(spec, status, observed, target, now)
     parity = choice.parity
     stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
@@ -88,6 +93,7 @@ def compute(
         choice=choice,
         route=route,
         settled=served(observed).settled(route),
+        startup=status.startup,
         routers_ready=any(pod.ready for pod in observed.routers()),
     )
     after = report(spec, status, observed, situation, now)
@@ -112,7 +118,8 @@ def compute(
     reports = live_reports(observed)
     answer = bool(reports) and all(r is not None and r.reachable for r in reports)
     later = bool(known) or not all_up_to_date(observed, table)
-    return replace(plan, again=_again(spec, situation, later=later, routers_answer=answer, now=now)), after
+    again = _again(spec, situation, startup=after.startup, later=later, routers_answer=answer, now=now)
+    return replace(plan, again=again), after
 
 
 def _refusal(observed: Observed) -> Cause | None:
@@ -197,9 +204,9 @@ def _workloads(
     replicas = 0 if spec.suspend else spec.replicas
     loads = []
     if choice.stable:
-        loads.append(Workload(choice.stable, replicas, "stable"))
-    if choice.canary and choice.rollout:
-        wanted = pods_wanted(spec.rollout, choice.rollout, replicas) if choice.stable else replicas
+        loads.append(Workload(choice.stable, choice.sizes.stable if choice.sizes else replicas, "stable"))
+    if choice.canary:
+        wanted = choice.sizes.canary if choice.sizes else replicas
         loads.append(Workload(choice.canary, wanted, "canary" if choice.stable else "stable"))
     if choice.former:
         loads.append(Workload(choice.former, min(spec.rollout.bake.keep_replicas, replicas), "canary"))
@@ -232,7 +239,13 @@ def _remembered(
 
 
 def _again(
-    spec: ModelDeploymentSpec, situation: Situation, *, later: bool, routers_answer: bool, now: datetime
+    spec: ModelDeploymentSpec,
+    situation: Situation,
+    *,
+    startup: StartupStatus | None,
+    later: bool,
+    routers_answer: bool,
+    now: datetime,
 ) -> timedelta | None:
     """When to look again without an event. Routers send no events, so what they must still do is polled."""
     waits = [situation.resolution.again] if situation.resolution.again else []
@@ -241,10 +254,12 @@ def _again(
         waits.append(LOOK_AGAIN if routers_answer and any(f.ready for f in fleets) else LOOK_LATER)
     if later:
         waits.append(LOOK_LATER)
-    return _soonest([*waits, *_rollout_waits(spec, situation, now)])
+    return _soonest([*waits, *_rollout_waits(spec, situation, startup, now)])
 
 
-def _rollout_waits(spec: ModelDeploymentSpec, situation: Situation, now: datetime) -> list[timedelta]:
+def _rollout_waits(
+    spec: ModelDeploymentSpec, situation: Situation, startup: StartupStatus | None, now: datetime
+) -> list[timedelta]:
     """What a rollout, and the time after it, wait for without an event."""
     rollout, choice = situation.rollout, situation.choice
     waits = []
@@ -254,6 +269,8 @@ def _rollout_waits(spec: ModelDeploymentSpec, situation: Situation, now: datetim
         waits += [choice.bake.started_at + spec.rollout.bake.duration - now, spec.rollout.analysis.interval]
     if rollout is None or rollout.aborted:
         return waits
+    if choice and choice.stable and (rollout.plan is None or rollout.plan.mode == "Wait"):
+        waits.append(LOOK_AGAIN if rollout.plan is None else LOOK_FOR_ROOM)
     steps = steps_of(spec.rollout, rollout)
     if rollout.weight or sample_percent_at(steps, rollout.step):
         # Looks go on while somebody holds the rollout: a canary that turns bad must not serve on.
@@ -261,7 +278,7 @@ def _rollout_waits(spec: ModelDeploymentSpec, situation: Situation, now: datetim
     left = hold_left(rollout, steps, now)
     if left and not spec.paused:
         waits.append(left)
-    deadline = rollout.progressed_at + deadline_of(spec) - now
+    deadline = rollout.progressed_at + deadline_of(spec, startup) - now
     if deadline > timedelta(0) and rollout.step_started_at is None and not spec.paused:
         waits.append(deadline)
     return waits

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.checks.windows import Window
 from tidegate.domain.labels import ATTEMPT, COMPONENT, KEY, MANAGED, MANAGER, MODEL, PARITY, REVISION, SHARD
 from tidegate.domain.revision import Pins, Revision, StoredRevision
@@ -59,6 +60,11 @@ class PodView:
     @property
     def revision(self) -> str:
         return str(self.raw["metadata"].get("labels", {}).get(REVISION, ""))
+
+    @property
+    def serves(self) -> bool:
+        """True for a pod of the model's servers, not of its Jobs."""
+        return bool(self.raw["metadata"].get("labels", {}).get(COMPONENT) == "server")
 
     @property
     def address(self) -> str:
@@ -185,7 +191,8 @@ class Observed:
     and to all of them while it has none. ``service`` is whatever holds the Service name that the subject needs, its own
     or somebody else's. ``logs`` are the ends of failed servers' logs, by pod. ``requests`` are what people asked for by
     annotation, by verb. ``window`` is what was counted of stable and the canary since the last look at the checks; None
-    when there is no earlier reading to compare with.
+    when there is no earlier reading to compare with. ``capacity`` is what was read of the cluster's room, where a plan
+    needs it.
     """
 
     subject: Subject
@@ -199,6 +206,7 @@ class Observed:
     logs: Mapping[str, str] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)
     window: Window | None = None
+    capacity: CapacityFacts | None = None
 
     def kind(self, kind: str) -> list[Raw]:
         """The subject's objects of one kind."""

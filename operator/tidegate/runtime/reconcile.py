@@ -15,6 +15,7 @@ from tidegate.domain.observed import Observed, Owner, Raw
 from tidegate.domain.plan import Plan
 from tidegate.domain.rollout.gate import watched
 from tidegate.domain.rollout.people import requests
+from tidegate.domain.rollout.planning import needs_capacity
 from tidegate.ports import Clock, Cluster, Found, Telemetry
 from tidegate.resources.build import own_objects, router_objects
 from tidegate.resources.settings import Settings
@@ -71,6 +72,8 @@ class Reconciler:
         reports = self._telemetry.reports(observed.routers(), observed.table(), pair or ())
         observed = replace(observed, reports=reports, requests=requests(found.raw["metadata"].get("annotations", {})))
         subject = found.subject
+        if needs_capacity(found.status):
+            observed = replace(observed, capacity=self._cluster.capacity(subject.namespace))
         if pair is None:
             self._meter.forget(subject.namespace, subject.name)
             return observed, None
