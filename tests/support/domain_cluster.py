@@ -21,11 +21,13 @@ from domain_objects import (
 )
 
 from tidegate.domain import names
+from tidegate.domain.capacity import CapacityFacts, PodUse
 from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
 from tidegate.domain.labels import COMPONENT, PARITY, SHARD
 from tidegate.domain.observed import TABLE_KEY, Observed, Owner, Subject
+from tidegate.domain.placement import Node
 from tidegate.domain.plan import Poke, Replay, Resolve, Workload
-from tidegate.domain.revision import Pins, StoredRevision
+from tidegate.domain.revision import GPU, Pins, StoredRevision
 from tidegate.domain.routing import (
     RouterReport,
     Table,
@@ -122,6 +124,9 @@ class Cluster:
         self.idle = False
         self.crowded = False
         """True while no node has room for another pod."""
+        self.places: int | None = None
+        """Server pods that the one node has devices for; None: any number, and nobody can count them."""
+        self.most_pods = 0
         self.served: dict[str, float] = {}
         """Requests since the beginning, by revision."""
         self.failed: dict[str, float] = {}
@@ -308,10 +313,8 @@ class Cluster:
             have = [p for p in self.pods if p.revision == name and p.leaving_since is None]
             for _ in range(load.replicas - len(have)):
                 self._count += 1
-                place = not self.crowded
-                self.pods.append(
-                    PodState(f"{name}-{self._count}", name, f"10.0.0.{self._count}", self.now, placed=place)
-                )
+                place, address = self._has_place(), f"10.0.0.{self._count}"
+                self.pods.append(PodState(f"{name}-{self._count}", name, address, self.now, placed=place))
             for surplus in sorted(have, key=lambda p: (p.ready, -p.born.timestamp()))[
                 : max(0, len(have) - load.replicas)
             ]:
@@ -322,12 +325,26 @@ class Cluster:
 
     def _run_pods(self) -> None:
         for state in self.pods:
-            if not state.placed and not self.crowded:
+            if not state.placed and self._has_place():
                 state.placed, state.born = True, self.now
             old = state.placed and (self.now - state.born).total_seconds() >= START_SECONDS
             state.ready = old and state.leaving_since is None and not self._sick(state)
         drain = timedelta(seconds=DRAIN_SECONDS)
         self.pods = [p for p in self.pods if p.leaving_since is None or self.now - p.leaving_since < drain]
+
+    def _has_place(self) -> bool:
+        """A pod holds its place until it has gone."""
+        held = sum(pod.placed for pod in self.pods)
+        self.most_pods = max(self.most_pods, held)
+        return not self.crowded and (self.places is None or held < self.places)
+
+    def facts(self) -> CapacityFacts:
+        """What can be read of the room for pods."""
+        if self.places is None:
+            return CapacityFacts(self.subject.namespace)
+        allocatable = {"cpu": 10**9, "memory": 10**15, "pods": 10**6, GPU: 1000 * self.places}
+        uses = [PodUse(self.subject.namespace, p.name, "node-1", {GPU: 1000}) for p in self.pods if p.placed]
+        return CapacityFacts(self.subject.namespace, (Node("node-1", allocatable),), tuple(uses), ())
 
     def _sick(self, state: PodState) -> bool:
         stored = self.revisions.get(state.revision)

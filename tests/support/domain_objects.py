@@ -58,7 +58,9 @@ def pod(name: str, revision: str = "", *, labels: Raw | None = None, **fields: A
         "initContainerStatuses": fields.get("init", []),
         "containerStatuses": fields.get("containers", []),
     }
-    return {"kind": "Pod", "metadata": meta, "status": status}
+    placed = {} if scheduled else {"nodeName": "node-1"}
+    device = [{"name": "triton", "resources": {"limits": {"nvidia.com/gpu": "1"}}}] if revision else []
+    return {"kind": "Pod", "metadata": meta, "spec": placed | {"containers": device}, "status": status}
 
 
 def container(name: str = "triton", *, ready: bool = False, last: Raw | None = None, **state: Any) -> Raw:

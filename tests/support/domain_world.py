@@ -55,7 +55,7 @@ class World:
         self.requests: dict[str, str] = {}
         self.values: dict[str, float] = {}
         self.agreement: Agreement | None = None
-        self.capacity = CapacityFacts("vision")
+        self.capacity: CapacityFacts | None = None
         self.blind = False
         """True while the routers give no counts."""
         self._reading: Reading | None = None
@@ -120,7 +120,10 @@ class World:
     def observe(self) -> Observed:
         """What the next look sees."""
         observed = replace(
-            self.cluster.observe(), requests=dict(self.requests), window=self._window(), capacity=self.capacity
+            self.cluster.observe(),
+            requests=dict(self.requests),
+            window=self._window(),
+            capacity=self.capacity or self.cluster.facts(),
         )
         if self.stale_reports is not None:
             observed = replace(observed, reports=self.stale_reports)

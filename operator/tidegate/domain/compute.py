@@ -202,11 +202,12 @@ def _workloads(
 ) -> tuple[Workload, ...]:
     """How many pods each revision should have."""
     replicas = 0 if spec.suspend else spec.replicas
+    sizes = None if spec.suspend else choice.sizes
     loads = []
     if choice.stable:
-        loads.append(Workload(choice.stable, choice.sizes.stable if choice.sizes else replicas, "stable"))
+        loads.append(Workload(choice.stable, sizes.stable if sizes else replicas, "stable"))
     if choice.canary:
-        wanted = choice.sizes.canary if choice.sizes else replicas
+        wanted = sizes.canary if sizes else replicas
         loads.append(Workload(choice.canary, wanted, "canary" if choice.stable else "stable"))
     if choice.former:
         loads.append(Workload(choice.former, min(spec.rollout.bake.keep_replicas, replicas), "canary"))
