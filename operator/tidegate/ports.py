@@ -1,12 +1,13 @@
 """What the operator needs of the world. The runtime is written against these; the adapters are the real ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.observed import Observed, PodView, Raw, Subject
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.routing import RouterReport, Table
@@ -60,6 +61,14 @@ class Telemetry(Protocol):
 
     def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
         """One report a router; a router that does not answer in time is reported as unreachable."""
+        ...
+
+
+class Queries(Protocol):
+    """PromQL. It raises nothing: a query that has no answer says why."""
+
+    def values(self, queries: Mapping[str, str]) -> Mapping[str, QueryAnswer]:
+        """One answer a query, by the same names, all as of now and within a few seconds."""
         ...
 
 
