@@ -8,14 +8,14 @@ import json
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.types import ApiModel
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain.observed import Observed
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 
 
 class Snapshot(ApiModel):
@@ -24,7 +24,7 @@ class Snapshot(ApiModel):
     ``proposed`` is a spec that somebody would like to apply; None when only the spec that is there is decided about.
     """
 
-    format: Literal[1] = Field(default=FORMAT)
+    format: Literal[1] = FORMAT
     spec: ModelDeploymentSpec | None
     status: ModelDeploymentStatus
     observed: Observed
@@ -34,7 +34,10 @@ class Snapshot(ApiModel):
 
 def to_text(snapshot: Snapshot) -> str:
     """The snapshot as JSON; equal snapshots give equal texts."""
-    wire = snapshot.model_dump(mode="python", by_alias=True, exclude_defaults=False)
+    wire = snapshot.model_dump(mode="python", by_alias=True)
+    # As users write them: without the fields that are absent.
+    for name, part in (("spec", snapshot.spec), ("status", snapshot.status), ("proposed", snapshot.proposed)):
+        wire[name] = part.to_wire() if part else None
     return json.dumps(wire, indent=1, default=_plain) + "\n"
 
 

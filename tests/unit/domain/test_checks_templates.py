@@ -1,5 +1,7 @@
 """Promises about variables in queries: no value can change what a query asks, and what is not known is named."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,9 +48,8 @@ def test_variables_inside_quotes_become_their_values(query: str, expected: str) 
     ],
 )
 def test_a_variable_that_cannot_be_used_is_named(query: str, sentence: str) -> None:
-    with pytest.raises(ValueError, match="^") as failed:
+    with pytest.raises(ValueError, match=re.escape(sentence)) as failed:
         expand(query, VALUES)
-    assert sentence in str(failed.value)
     assert fault(query) == str(failed.value)
 
 
