@@ -1,4 +1,4 @@
-"""``tidegate simulate``: decisions replayed over recorded or made-up traffic. Each simulation is loaded when it is named.
+"""``tidegate simulate``: decisions replayed over recorded or made-up traffic; each is loaded when it is named.
 
 Simulations may need what the operator's image does not hold.
 """

@@ -1,4 +1,4 @@
-"""Checks as they are named on a command line: ``errors``, ``latency=95,maxMilliseconds=80``, ``query=business,max=0.1``.
+"""Checks as a command line names them: ``errors``, ``latency=95,maxMilliseconds=80``, ``query=business,max=0.1``.
 
 The first value is what the check is about; the fields after it are those of ``spec.rollout.analysis.checks``.
 """
