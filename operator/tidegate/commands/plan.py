@@ -103,7 +103,9 @@ def _documents(filename: Path) -> "Documents":
     place = "standard input" if str(filename) == "-" else str(filename)
     try:
         found = read(sys.stdin.read() if str(filename) == "-" else filename.read_text(encoding="utf-8"), place)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise PlanError(f"{place} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise PlanError(str(error) if place in str(error) else f"{place}: {error}") from error
     for skipped in found.skipped:
         typer.echo(f"tidegate: {skipped} is left out: only ModelDeployments are planned", err=True)
@@ -158,7 +160,7 @@ def _save(taken: "Snapshot", path: Path) -> None:
     try:
         path.write_text(to_text(taken), encoding="utf-8")
     except OSError as error:
-        raise PlanError(f"the snapshot cannot be written: {error}") from error
+        raise PlanError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _again(path: Path, filename: Path | None, namespace: str | None, save: Path | None) -> "list[Outlook]":
@@ -173,7 +175,7 @@ def _again(path: Path, filename: Path | None, namespace: str | None, save: Path 
     try:
         taken = from_text(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PlanError(f"the snapshot cannot be read: {error}") from error
+        raise PlanError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise PlanError(f"{path} cannot be used: {error}") from error
     if filename:

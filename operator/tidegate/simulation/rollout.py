@@ -63,7 +63,7 @@ def rollout(
             with recording.open(encoding="utf-8") as lines:
                 found = replay(analysis, read(lines))
     except OSError as error:
-        typer.echo(f"tidegate: the recording cannot be read: {error}", err=True)
+        typer.echo(f"tidegate: {place} cannot be read: {error.strerror}", err=True)
         raise typer.Exit(1) from error
     except ValueError as error:
         typer.echo(f"tidegate: {place} is no recording: {error}", err=True)
