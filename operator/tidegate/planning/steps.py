@@ -65,5 +65,7 @@ def in_words(steps: Sequence[Step], deadline: str | None) -> str:
         text += ", and somebody has to let it go on"
     if deadline is None:
         return f"{text}; how long it may stand still follows from the start-up times that were measured."
+    if waits_for_people(steps):
+        return f"{text}; each of its other moves may take {deadline} before it is said to stand still."
     latest = format_duration(longest(steps, parse_duration(deadline)))
     return f"{text}; each of its moves may take {deadline}, so after {latest} it is through or said to stand still."

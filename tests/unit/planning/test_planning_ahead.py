@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from plan_cases import snapshot
 
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.planning import ahead
 from tidegate.planning.ahead import look_ahead
 from tidegate.planning.outlook import Outlook
+from tidegate.planning.rehearsal import rehearse
 from tidegate.planning.render import text
 
 Edit = dict[str, Any]
@@ -204,6 +206,37 @@ def test_a_snapshot_without_a_change_tells_what_the_operator_does_by_itself() ->
     found = look_ahead(snapshot(world))
     assert (found.outcome, found.changes) == ("Changes", ())
     assert "the operator would go on by itself." in text(found)
+
+
+def test_what_the_operator_was_about_to_do_anyway_is_not_the_changes_doing() -> None:
+    world = serving(1)
+    world.edit(server={"args": ["--log-verbose=1"]})
+    found = look_ahead(snapshot(world, world.spec))
+    assert (found.outcome, found.writes, found.events) == ("Unchanged", (), ())
+    more = outlook(world, replicas=3)
+    assert {(w.action, w.kind) for w in more.writes} == {("change", "Deployment")}
+    assert not [event for event in more.events if event.startswith("RolloutStarted")]
+
+
+def test_without_a_change_the_routers_count_only_where_their_routes_do() -> None:
+    world = serving(1)
+    assert "tidegate-router" not in {w.name for w in look_ahead(snapshot(world)).writes}
+    world.edit(traffic={"timeout": "5s"})
+    moved = [(w.action, w.kind) for w in look_ahead(snapshot(world)).writes if w.name == "tidegate-router"]
+    assert moved == [("change", "ConfigMap")]
+
+
+def test_the_change_is_decided_as_a_generation_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def spy(*args: Any) -> Any:
+        seen.append(args[2].subject.generation)
+        return rehearse(*args)
+
+    monkeypatch.setattr(ahead, "rehearse", spy)
+    outlook(serving(1), replicas=3)
+    outlook(serving(1))
+    assert seen == [1, 2, 1, 1]
 
 
 def test_nothing_to_decide_about_is_an_error() -> None:

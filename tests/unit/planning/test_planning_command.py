@@ -17,6 +17,8 @@ from typer.testing import CliRunner, Result
 
 from tidegate import cli
 from tidegate.adapters import api
+from tidegate.adapters.kube import KubeCluster
+from tidegate.planning import taking
 
 Case = tuple[ApiOf, HttpStub, Path]
 
@@ -251,6 +253,17 @@ def test_routers_are_not_believed_to_have_what_status_does_not_say(case: Case) -
     assert served.live is not None
     served.live["status"]["conditions"] = []
     assert "Waiting for every router" in invoke("-f", written(folder, model())).stdout
+
+
+def test_even_a_fault_could_write_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, there, folder = case
+
+    def faulty(cluster: KubeCluster, *_: Any) -> None:
+        cluster.delete({"kind": "Job", "metadata": {"namespace": "vision", "name": "j", "uid": "u"}})
+
+    monkeypatch.setattr(taking, "take", faulty)
+    assert invoke("-f", written(folder, model())).exit_code == 1
+    assert there.asked == []
 
 
 def test_replicas_of_an_autoscaler_are_no_change(case: Case) -> None:
