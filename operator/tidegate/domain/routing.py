@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from tidegate.api.types import ApiModel
+from tidegate.domain.checks.windows import Traffic
 
-RENDERING = 1
+RENDERING = 2
 """Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
 FIRST_PORT = 20000
-MODELS_PER_ROUTER = 64
+MODELS_PER_ROUTER = 63
 
 
 class Backend(ApiModel):
@@ -92,7 +93,9 @@ def table_version(table: Table) -> str:
 class RouterReport:
     """What one router says it serves.
 
-    ``endpoints`` holds, by cluster name, the addresses the router would send requests to.
+    ``endpoints`` holds, by cluster name, the addresses the router would send requests to. ``traffic`` holds what the
+    router has counted since it started, HTTP and gRPC together, by revision; one that was not asked for, or could not
+    be read, is absent, and the rest of the report is as good without it.
     """
 
     pod: str
@@ -101,6 +104,7 @@ class RouterReport:
     clusters: str = ""
     routes: Mapping[str, str] = field(default_factory=dict)
     endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
 
 
 def http_cluster(revision: str) -> str:
