@@ -24,16 +24,8 @@ class Found:
     raw: Raw
 
 
-class Cluster(Protocol):
-    """The API server. Every method has a time-out and raises an :class:`tidegate.adapters.errors.ApiError`."""
-
-    def find(self, namespace: str, name: str) -> Found | None:
-        """The ModelDeployment; None when it does not exist or is on its way out."""
-        ...
-
-    def observe(self, subject: Subject) -> Observed:
-        """A fresh snapshot, without the routers' reports."""
-        ...
+class Writes(Protocol):
+    """Writes of objects. Every method has a time-out and raises an :class:`tidegate.adapters.errors.ApiError`."""
 
     def apply(self, manifest: dict[str, Any], *, force: bool) -> None:
         """Server-side apply. Without ``force`` a field that somebody else set otherwise is a Conflict."""
@@ -45,6 +37,18 @@ class Cluster(Protocol):
 
     def poke(self, namespace: str, poke: Poke) -> None:
         """Tell a router pod to read its configuration now."""
+        ...
+
+
+class Cluster(Writes, Protocol):
+    """The API server. Every method has a time-out and raises an :class:`tidegate.adapters.errors.ApiError`."""
+
+    def find(self, namespace: str, name: str) -> Found | None:
+        """The ModelDeployment; None when it does not exist or is on its way out."""
+        ...
+
+    def observe(self, subject: Subject) -> Observed:
+        """A fresh snapshot, without the routers' reports."""
         ...
 
     def write_status(self, found: Found, status: ModelDeploymentStatus) -> None:

@@ -136,9 +136,7 @@ class Routers:
     ``distort`` is given every set of reports before the operator gets it.
     """
 
-    def __init__(
-        self, api: ApiServer, kubelet: Kubelet, namespace: str, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, api: ApiServer, kubelet: Kubelet, namespace: str, now: Callable[[], datetime]) -> None:
         self._api = api
         self._now = now
         self._begun = now()

@@ -176,8 +176,9 @@ def _rollout(
         if revision.kind == "Same" or not serves:
             return RolloutOutlook(course="Ends" if other else "None", supersedes=other)
         return RolloutOutlook(course="AtOnce", supersedes=other)
-    wire = [] if revision.kind == "First" else steps.steps_of(spec)
-    deadline = spec.rollout.to_wire().get("progressDeadline")
+    rollout = spec.rollout.to_wire()
+    deadline, first = rollout.get("progressDeadline"), revision.kind == "First"
+    wire = [] if first or after.known_good else steps.steps_of(spec)
     return RolloutOutlook(
         course="Starts" if before is None or other else "Continues",
         steps=tuple(wire),
@@ -185,6 +186,7 @@ def _rollout(
         shortest_seconds=int(steps.shortest(wire).total_seconds()),
         longest_seconds=_seconds(wire, deadline),
         supersedes=other,
+        bake=None if first else rollout.get("bake"),
         status=after.to_wire(),
     )
 

@@ -30,6 +30,7 @@ class RolloutOutlook(ApiModel):
     shortest_seconds: int | None = None
     longest_seconds: int | None = None
     supersedes: str | None = None
+    bake: dict[str, Any] | None = None
     status: dict[str, Any] | None = None
 
 

@@ -1,7 +1,6 @@
-"""One reconcile of the operator's own code against a snapshot: what it would write is kept, and nothing is written."""
+"""The operator's own decision and writes over a snapshot: what would be written is kept, and nothing is sent."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -9,12 +8,10 @@ from typing import Any
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain.compute import compute
-from tidegate.domain.observed import Observed, Owner, PodView, Raw, Subject
-from tidegate.domain.plan import Event, Plan, Poke
-from tidegate.domain.routing import RouterReport, Table
-from tidegate.ports import Found
+from tidegate.domain.observed import Observed, Owner, Raw
+from tidegate.domain.plan import Plan, Poke
 from tidegate.resources.settings import Settings
-from tidegate.runtime.reconcile import Reconciler, key
+from tidegate.runtime.writes import carry_out, key
 
 SETTINGS = Settings(packager_image="unknown", router_image="unknown")
 """Whoever plans need not know how the operator is installed: only writes that the change brings about are told."""
@@ -40,19 +37,11 @@ class Rehearsal:
 
 
 @dataclass
-class _Nowhere:
-    """Stands for the cluster, the routers and the clock of a snapshot."""
+class _Kept:
+    """Keeps the writes of a decision instead of sending them."""
 
-    found: Found
     observed: Observed
-    at: datetime
     writes: list[Write] = field(default_factory=list)
-
-    def find(self, namespace: str, name: str) -> Found | None:
-        return self.found
-
-    def observe(self, subject: Subject) -> Observed:
-        return self.observed
 
     def apply(self, manifest: dict[str, Any], *, force: bool) -> None:
         seen = {key(o) for o in (*self.observed.objects, *self.observed.router)}
@@ -66,20 +55,6 @@ class _Nowhere:
     def poke(self, namespace: str, poke: Poke) -> None:
         """That routers read their configuration follows from its change, and is no news."""
 
-    def write_status(self, found: Found, status: ModelDeploymentStatus) -> None:
-        """Status is told by itself."""
-
-    def record(self, found: Found, event: Event, now: datetime) -> None:
-        """Events are told by themselves."""
-
-    def reports(
-        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
-    ) -> tuple[RouterReport, ...]:
-        return self.observed.reports
-
-    def now(self) -> datetime:
-        return self.at
-
 
 def rehearse(spec: ModelDeploymentSpec, status: ModelDeploymentStatus, observed: Observed, now: datetime) -> Rehearsal:
     """The decision that the operator would make of these, and what it would write."""
@@ -87,8 +62,7 @@ def rehearse(spec: ModelDeploymentSpec, status: ModelDeploymentStatus, observed:
     own = Owner(subject.name, subject.uid)
     if own not in observed.owners:
         observed = replace(observed, owners=tuple(sorted((*observed.owners, own), key=lambda o: o.name)))
-    found = Found(subject=subject, resource_version="", spec=spec, status=status, raw={})
-    nowhere = _Nowhere(found, observed, now)
-    Reconciler(nowhere, nowhere, nowhere, SETTINGS)(subject.namespace, subject.name)
     plan, after = compute(spec, status, observed, now)
-    return Rehearsal(plan, after, tuple(nowhere.writes))
+    kept = _Kept(observed)
+    carry_out(kept, observed, plan, SETTINGS)
+    return Rehearsal(plan, after, tuple(kept.writes))

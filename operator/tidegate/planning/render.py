@@ -99,15 +99,17 @@ def _rollout(revision: RevisionOutlook, rollout: RolloutOutlook) -> Iterator[str
 
 
 def _way(revision: RevisionOutlook, rollout: RolloutOutlook) -> Iterator[str]:
+    status = rollout.status or {}
     if revision.kind == "First":
         yield "It has nothing to be compared with, and gets all requests as soon as it is ready."
+    elif status.get("knownGood"):
+        yield "It had all requests before, and gets them again as soon as it is ready, without steps."
     else:
         yield from (f"{number}. {steps.told(step)}" for number, step in enumerate(rollout.steps, start=1))
         yield f"{len(rollout.steps) + 1}. all requests"
     yield steps.in_words(rollout.steps, rollout.deadline)
-    status = rollout.status or {}
-    if status.get("knownGood"):
-        yield "It had all requests before, so the steps are left out."
+    if rollout.bake:
+        yield f"Afterwards {revision.serving} stays warm: {steps.fields(rollout.bake)}."
     if budget := status.get("plan"):
         yield f"Pods: {budget.get('mode', '')}. {budget.get('message', '')}".strip()
     if rollout.course == "Continues":

@@ -16,8 +16,7 @@ TIMES = ("hold", "duration")
 
 def steps_of(spec: ModelDeploymentSpec) -> list[dict[str, Any]]:
     """The steps that run, in wire form: those of spec, or the defaults where it leaves them out."""
-    steps = getattr(spec.rollout, "effective_steps", spec.rollout.steps)
-    return [step.to_wire() for step in steps]
+    return [step.to_wire() for step in spec.rollout.effective_steps]
 
 
 def told(step: Step) -> str:
@@ -25,13 +24,14 @@ def told(step: Step) -> str:
     if "weight" in step:
         rest = {name: value for name, value in step.items() if name not in ("weight", "hold")}
         text = f"{step['weight']} % of requests, held for {step.get('hold', '0s')}"
-        return f"{text}, {_fields(rest)}" if rest else text
-    return ", ".join(f"{kind}: {_fields(value)}" if value else kind for kind, value in step.items())
+        return f"{text}, {fields(rest)}" if rest else text
+    return ", ".join(f"{kind}: {fields(value)}" if value else kind for kind, value in step.items())
 
 
-def _fields(value: Any) -> str:
+def fields(value: Any) -> str:
+    """A part of the spec in wire form as words: names and values in their order."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_fields(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {fields(item)}" for name, item in value.items())
     return str(value)
 
 

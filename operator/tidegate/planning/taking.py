@@ -7,6 +7,8 @@ from typing import Any
 
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.domain.observed import Observed, Subject
+from tidegate.domain.rollout.gate import watched
+from tidegate.domain.rollout.people import requests
 from tidegate.domain.routing import (
     RouterReport,
     clusters_version,
@@ -44,7 +46,9 @@ def take(cluster: Cluster, telemetry: Telemetry, document: Document, now: dateti
     subject = found.subject if found else Subject(document.name, document.namespace, uid=NO_UID, generation=1)
     status = found.status if found else ModelDeploymentStatus()
     observed = cluster.observe(subject)
-    observed = replace(observed, reports=telemetry.reports(observed.routers(), observed.table()))
+    reports = telemetry.reports(observed.routers(), observed.table(), watched(status) or ())
+    asked = requests(live.get("metadata", {}).get("annotations", {}))
+    observed = replace(observed, reports=reports, requests=asked)
     if _unreached(observed) and _routed(status):
         observed = replace(observed, reports=tuple(_as_told(observed)))
         notes.append(UNREACHED)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from domain_objects import edited, make_spec, uri
+from domain_objects import STEPS, edited, make_spec, uri
 from domain_world import World, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,12 +80,14 @@ def test_a_new_server_flag_is_a_new_revision_and_the_field_is_named() -> None:
 
 
 def test_every_step_of_a_rollout_is_told_with_its_time() -> None:
-    found = outlook(serving(1), server={"args": ["--log-verbose=1"]})
+    rollout = {"steps": STEPS, "progressDeadline": "15m", "bake": {"duration": "10m", "keepReplicas": 1}}
+    found = outlook(serving(1), server={"args": ["--log-verbose=1"]}, rollout=rollout)
     assert found.rollout is not None
     assert (found.rollout.shortest_seconds, found.rollout.longest_seconds) == (30, 30 + 4 * 15 * 60)
     told = lines(found)
     for line in ("1. 5 % of requests, held for 10s", "3. 50 % of requests, held for 10s", "4. all requests"):
         assert line in told
+    assert "stays warm: duration 10m, keepReplicas 1." in told
     assert "At the earliest it is through 30s after its pods are ready" in told
     assert "each of its moves may take 15m, so after 1h30s it is through or said to stand still" in told
 
@@ -144,6 +146,9 @@ def test_a_revision_that_was_made_before_is_recognised() -> None:
     assert found.revision is not None
     assert (found.revision.kind, found.revision.revision) == ("Known", world.name_of(1))
     assert f"{world.name_of(1)}, which was made before; {world.name_of(2)} serves now." in text(found)
+    assert "gets them again as soon as it is ready, without steps." in text(found)
+    assert found.rollout is not None
+    assert found.rollout.steps == ()
 
 
 def test_a_suspended_model_changes_at_once() -> None:
