@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.observed import Observed, PodView, Raw, Subject
 from tidegate.domain.plan import Event, Poke
@@ -49,6 +50,13 @@ class Cluster(Writes, Protocol):
 
     def observe(self, subject: Subject) -> Observed:
         """A fresh snapshot, without the routers' reports."""
+        ...
+
+    def capacity(self, namespace: str) -> CapacityFacts:
+        """What is known of the room for pods of a namespace.
+
+        It reads every node and every pod of the cluster: to be asked while a plan is made, not at every look.
+        """
         ...
 
     def write_status(self, found: Found, status: ModelDeploymentStatus) -> None:

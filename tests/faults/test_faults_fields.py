@@ -44,6 +44,8 @@ SERVING: dict[str, Raw] = {
     "verification.signature.publicKeySecretRef.key": SIGNED,
     "replicas": {"replicas": 3},
     "traffic.timeout": {"traffic": {"timeout": "7s"}},
+    "traffic.affinity": {"traffic": {"affinity": "ClientAddress"}},
+    "traffic.affinityHeader": {"traffic": {"affinity": "Header", "affinityHeader": "x-user"}},
     "suspend": {"suspend": True},
 } | {field: {"server": change} for field, change in POD.items()}
 """Fields whose change shows while one version serves, with another value than the default."""
@@ -121,7 +123,7 @@ def rendered(world: World) -> Raw:
     plan, status = compute(world.spec, world.status, observed, world.cluster.now)
     assert plan.table is not None
     objects = own_objects(observed, plan, SETTINGS)
-    objects.append(config_map("vision", observed.owners, plan.table, SETTINGS, None))
+    objects.append(config_map("vision", observed.shard, observed.owners, plan.table, SETTINGS, None))
     return dict(plain({f"{o['kind']}/{o['metadata']['name']}": o for o in objects} | {"status": status.to_wire()}))
 
 

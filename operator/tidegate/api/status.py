@@ -93,7 +93,8 @@ class Reason(StrEnum):
     ROUTER_NOT_READY = "RouterNotReady"
     NAME_CONFLICT = "NameConflict"
     PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
-    ROUTER_FULL = "RouterFull"
+    PARITY_FAILED = "ParityFailed"
+    CONTRACT_BREAKING = "ContractBreaking"
 
 
 class Condition(ApiModel):
@@ -105,6 +106,16 @@ class Condition(ApiModel):
     last_transition_time: datetime = Field(description="When the status last changed.")
     reason: Text = Field(description="Why, in one CamelCase word of a closed set.")
     message: LongText = Field(default="", description="Why, for people, with what to do.")
+
+
+class Comparison(ApiModel):
+    """How a bundle's contract compares with that of the bundle that served when it was resolved."""
+
+    stable: Text = Field(description="Digest of the bundle that served.")
+    verdict: Literal["Compatible", "Additive", "Breaking"] = Field(
+        description="Compatible: the same promise. Additive: more than was promised. Breaking: less, or another."
+    )
+    message: LongText = Field(default="", description="The first changes, for people.")
 
 
 class Artifact(ApiModel):
@@ -119,6 +130,9 @@ class Artifact(ApiModel):
         default=None,
         description="Secret and key, as <name>/<key>, whose public keys the signature was checked with; absent when "
         "no signature was asked for.",
+    )
+    compared: Comparison | None = Field(
+        default=None, description="Its contract beside that of the stable revision; absent when there was none."
     )
     inputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Inputs of the contract.")
     outputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Outputs of the contract.")

@@ -15,6 +15,7 @@ from tidegate.api.v1alpha1 import ModelDeploymentSpec, Server
 from tidegate.domain.checks.verdict import Finding, Verdict
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
+from tidegate.domain.parity import ParityState, parity
 from tidegate.domain.plan import Event
 from tidegate.domain.revision import Revision, StoredRevision
 from tidegate.domain.rollout import people
@@ -49,6 +50,7 @@ class Choice:
     looked: bool = False
     notes: tuple[Event, ...] = ()
     disgraced: str | None = None
+    parity: ParityState | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def choose(
     """Which revision is stable, which takes over, and how far."""
     request = people.new_request(observed.requests, status)
     look = _standing(Look(spec, status, observed, wanted, now, request))
-    stable = _stable(status, observed, look.target)
+    stable = stable_of(status, observed, look.target)
     if look.target is None or (stable and stable.name == look.target.name):
         return _in_place(look, stable)
     return _moving(look, look.target, stable)
@@ -212,10 +214,11 @@ def _moving(look: Look, target: StoredRevision, stable: StoredRevision | None) -
     if stable and (rollout.weight or shares.shadow):
         judged = judge(spec.rollout.analysis, rollout.evidence, told, look.observed.window, shares)
     rollout = remember(rollout, judged.verdict, judged.evidence)
-    if stable and (given_up := _give_up(look, rollout, judged)):
+    replayed = _parity(look, rollout, target)
+    if stable and (given_up := _give_up(look, rollout, judged, replayed)):
         choice = Choice(target, stable, rollout=given_up, override=look.override, notes=look.notes)
         return replace(choice, findings=judged.findings, looked=judged.looked, disgraced=target.name)
-    canary = _canary(look, target.name, judged)
+    canary = _canary(look, target.name, judged, replayed)
     rollout = advance(rollout, _course(look, rollout, stable), canary, now)
     if finished(rollout, canary):
         return _promoted(look, target, stable)
@@ -228,7 +231,16 @@ def _moving(look: Look, target: StoredRevision, stable: StoredRevision | None) -
         findings=judged.findings,
         looked=judged.looked,
         notes=look.notes,
+        parity=replayed,
     )
+
+
+def _parity(look: Look, rollout: RolloutStatus, target: StoredRevision) -> ParityState | None:
+    """What the golden cases say, in a parity step that has begun: its pods are ready."""
+    steps = steps_of(look.spec.rollout, rollout)
+    if rollout.step_started_at is None or rollout.step >= len(steps) or steps[rollout.step].parity is None:
+        return None
+    return parity(look.observed, target, look.observed.pods(target.name), look.now)
 
 
 def _is_shadow(spec: ModelDeploymentSpec, rollout: RolloutStatus) -> bool:
@@ -246,10 +258,15 @@ def _course(look: Look, rollout: RolloutStatus, stable: StoredRevision | None) -
     return Course(steps_of(spec.rollout, rollout), spec.replicas, whole=whole, paused=paused)
 
 
-def _canary(look: Look, name: str, judged: Judged) -> Canary:
+def _canary(look: Look, name: str, judged: Judged, replayed: ParityState | None) -> Canary:
     seen = fleet(look.observed, name)
-    weight = served(look.observed).weight(name)
-    return Canary(ready=seen.ready, known=seen.known, weight=weight, passes=judged.passes)
+    return Canary(
+        ready=seen.ready,
+        known=seen.known,
+        weight=served(look.observed).weight(name),
+        passes=judged.passes,
+        parity=replayed is not None and replayed.verdict == "Pass",
+    )
 
 
 def _rollout(look: Look, target: StoredRevision, stable: StoredRevision | None) -> tuple[Look, RolloutStatus]:
@@ -289,13 +306,15 @@ def _asked(look: Look, rollout: RolloutStatus, stable: StoredRevision | None) ->
     return look.refused("the rollout is under way; abort it first."), rollout
 
 
-def _give_up(look: Look, rollout: RolloutStatus, judged: Judged) -> RolloutStatus | None:
+def _give_up(look: Look, rollout: RolloutStatus, judged: Judged, replayed: ParityState | None) -> RolloutStatus | None:
     """The rollout given up for a reason that lies in the revision; None while there is none."""
     name, now = rollout.revision, look.now
     if judged.failed:
         why = "; ".join(f.message for f in judged.findings if f.verdict is Verdict.FAIL)
         advice = "All requests go to the former revision. Mend it and push a new version, or kubectl md retry."
         return abort(rollout, Reason.ANALYSIS_FAILED, f"{name} failed: {why}. {advice}", now)
+    if replayed and replayed.verdict == "Fail":
+        return abort(rollout, Reason.PARITY_FAILED, replayed.message, now)
     pods = fleet(look.observed, name)
     cause = diagnose(pods.pods, look.observed.deployment(name))
     if cause is None or cause.reason not in OWN_FAULTS:
@@ -338,7 +357,9 @@ def _resumed(look: Look) -> bool:
     return not look.spec.paused and paused
 
 
-def _stable(status: ModelDeploymentStatus, observed: Observed, target: StoredRevision | None) -> StoredRevision | None:
+def stable_of(
+    status: ModelDeploymentStatus, observed: Observed, target: StoredRevision | None = None
+) -> StoredRevision | None:
     """The stable revision by status; by what is seen where status does not know.
 
     Status does not know when it was lost, and when the next revision is asked for before the first one, which has the

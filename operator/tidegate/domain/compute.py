@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus, Reason
-from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.api.v1alpha1 import ModelDeploymentSpec, Traffic
 from tidegate.domain import names
 from tidegate.domain.artifact import Resolution, resolve
-from tidegate.domain.choice import Choice, choose, deadline_of, failure_of
+from tidegate.domain.choice import Choice, choose, deadline_of, failure_of, stable_of
+from tidegate.domain.contract import gate, promise
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
 from tidegate.domain.plan import Plan, Workload
@@ -19,14 +20,13 @@ from tidegate.domain.report import events, report
 from tidegate.domain.revision import StoredRevision, revision_of
 from tidegate.domain.rollout.machine import hold_left
 from tidegate.domain.rollout.steps import pods_wanted, sample_percent_at, steps_of
-from tidegate.domain.routing import Backend, Route
+from tidegate.domain.routing import Backend, Route, Table
 from tidegate.domain.situation import Situation
 from tidegate.domain.traffic import (
     Fleet,
     all_up_to_date,
     backends,
     fleet,
-    has_room,
     leftovers,
     live_reports,
     pokes,
@@ -51,24 +51,33 @@ def compute(
         situation = Situation(resolution=Resolution(), cause=cause)
         after = report(spec, status, observed, situation, now)
         return Plan(events=events(status, after, situation), again=timedelta(seconds=30)), after
-    resolution = resolve(spec, status.artifact, observed, now)
-    target = _target(spec, resolution.artifact, observed)
+    promised = promise(
+        stable_of(status, observed),
+        status.revisions,
+        spec.model.credentials_secret_ref,
+        allow_breaking=spec.model.allow_breaking,
+    )
+    resolution = resolve(spec, status.artifact, observed, now, promised)
+    kept = gate(resolution.artifact, promised)
+    # A bundle that may not take over, or of which that is not known yet, gets no pod.
+    target = _target(spec, resolution.artifact, observed) if kept.verdict == "Pass" else None
     choice = choose(spec, status, observed, target, now)
+    parity = choice.parity
     stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
     used = [r for r in (choice.stable, choice.canary, choice.former) if r]
     keep = {r.name for r in used}
     needed, known = leftovers(observed, keep)
     weight = choice.rollout.weight if choice.rollout else 0
-    route = Route(
-        model=observed.subject.name,
-        port=observed.table().free_port(observed.subject.name, status.port),
-        timeout_seconds=int(spec.traffic.timeout.total_seconds()),
-        backends=_named(backends(stable, canary, weight, _silent(choice, known)), observed, choice),
-    )
+    split = _named(backends(stable, canary, weight, _silent(choice, known)), observed, choice)
+    route = _route(spec.traffic, observed.subject.name, observed.table(), status.port, split)
     table = table_with(observed, route)
     situation = Situation(
         resolution=resolution,
-        cause=resolution.cause or _cause(observed, stable, canary) or failure_of(choice),
+        cause=resolution.cause
+        or kept.cause
+        or (parity.cause if parity else None)
+        or _cause(observed, stable, canary)
+        or failure_of(choice),
         target=choice.target,
         stable=choice.stable,
         stable_fleet=stable,
@@ -98,6 +107,7 @@ def compute(
         pokes=pokes(observed, table, now),
         events=events(status, after, situation),
         looked=choice.looked,
+        replay=parity.job if parity else None,
     )
     reports = live_reports(observed)
     answer = bool(reports) and all(r is not None and r.reachable for r in reports)
@@ -112,12 +122,6 @@ def _refusal(observed: Observed) -> Cause | None:
             Reason.NAME_CONFLICT,
             f"{usurper['kind']} {observed.subject.name} exists and belongs to something else. Delete it, or give the "
             "ModelDeployment another name.",
-        )
-    if not has_room(observed):
-        return Cause(
-            Reason.ROUTER_FULL,
-            f"Namespace {observed.subject.namespace} has as many ModelDeployments as its router can hold. Put this one "
-            "into another namespace.",
         )
     return None
 
@@ -149,11 +153,26 @@ def _unread(observed: Observed, choice: Choice, needed: list[str]) -> frozenset[
     return frozenset((serving | set(needed)) - known)
 
 
+def _route(traffic: Traffic, model: str, table: Table, port: int | None, split: tuple[Backend, ...]) -> Route:
+    """How the routers treat requests for a model; it keeps its ``port`` where it can."""
+    return Route(
+        model=model,
+        port=table.free_port(model, port),
+        timeout_seconds=int(traffic.timeout.total_seconds()),
+        affinity=traffic.affinity,
+        affinity_header=traffic.affinity_header or "",
+        backends=split,
+    )
+
+
 def _named(split: tuple[Backend, ...], observed: Observed, choice: Choice) -> tuple[Backend, ...]:
-    """The split with the digest of each revision, which every answer carries."""
+    """The split with the digest of each revision, which every answer carries, and its role, which requests may name."""
     digests = {name: r.revision.digest for name, r in observed.revisions().items()}
     digests |= {r.name: r.revision.digest for r in (choice.stable, choice.canary, choice.former) if r}
-    return tuple(b.model_copy(update={"digest": digests.get(b.revision, "")}) for b in split)
+    roles = {choice.canary.name: "canary" if choice.stable else "stable"} if choice.canary else {}
+    roles |= {choice.stable.name: "stable"} if choice.stable else {}
+    told = ({"digest": digests.get(b.revision, ""), "role": roles.get(b.revision, "")} for b in split)
+    return tuple(b.model_copy(update=update) for b, update in zip(split, told, strict=True))
 
 
 def _fleet(observed: Observed, revision: StoredRevision | None) -> Fleet | None:
@@ -229,6 +248,8 @@ def _rollout_waits(spec: ModelDeploymentSpec, situation: Situation, now: datetim
     """What a rollout, and the time after it, wait for without an event."""
     rollout, choice = situation.rollout, situation.choice
     waits = []
+    if choice and choice.parity and choice.parity.again:
+        waits.append(choice.parity.again)
     if choice and choice.bake:
         waits += [choice.bake.started_at + spec.rollout.bake.duration - now, spec.rollout.analysis.interval]
     if rollout is None or rollout.aborted:

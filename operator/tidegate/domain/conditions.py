@@ -22,8 +22,8 @@ HOPELESS = frozenset(
         Reason.SIGNATURE_MISSING,
         Reason.SIGNATURE_INVALID,
         Reason.PUBLIC_KEY_INVALID,
+        Reason.CONTRACT_BREAKING,
         Reason.NAME_CONFLICT,
-        Reason.ROUTER_FULL,
     }
 )
 """Causes that do not pass by waiting."""

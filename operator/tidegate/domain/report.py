@@ -119,7 +119,7 @@ def _failure(before: Failure | None, s: Situation, now: datetime) -> Failure | N
 def _phase(spec: ModelDeploymentSpec, s: Situation, ready: bool) -> Phase:
     if spec.suspend:
         return Phase.SUSPENDED
-    if s.given_up and s.stable_fleet and s.stable_fleet.ready:
+    if s.given_up and s.stable_fleet and (s.stable_fleet.ready or spec.replicas == 0):
         return Phase.ABORTED
     if s.cause and not (s.stable_fleet and s.stable_fleet.ready):
         return Phase.FAILED
@@ -146,7 +146,7 @@ def report(
 ) -> ModelDeploymentStatus:
     """The status to write. Equal situations give equal statuses: nothing in it changes with time alone."""
     subject = observed.subject
-    if s.cause and s.cause.reason in (Reason.NAME_CONFLICT, Reason.ROUTER_FULL):
+    if s.cause and s.cause.reason == Reason.NAME_CONFLICT:
         kept = before.model_copy(update={"observed_generation": subject.generation, "phase": Phase.FAILED})
         found = verdicts(spec, s, "", now)
         return kept.model_copy(

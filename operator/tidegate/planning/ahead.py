@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tidegate.api.status import Artifact, ModelDeploymentStatus
+from tidegate.api.status import Artifact, Comparison, ModelDeploymentStatus
 from tidegate.api.types import parse_duration
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain import names
@@ -68,7 +68,7 @@ def _with_revision(
 ) -> Outlook:
     """The outlook with what depends on the revision that spec asks for."""
     target, later = _target(spec, snapshot, proposal)
-    revision = _revision(snapshot, target)
+    revision = _revision(snapshot, target, gated=bool(proposal.plan.resolve and proposal.plan.resolve.base))
     told = {w.model_copy(update={"when": "Resolved"}) for w in common.writes}
     following = [w for w in _writes(snapshot, baseline, later, "Resolved") if w not in told]
     whole = common.model_copy(
@@ -133,18 +133,20 @@ def _assumed(spec: ModelDeploymentSpec) -> Artifact:
 
 
 def _target(spec: ModelDeploymentSpec, snapshot: Snapshot, proposal: Rehearsal) -> tuple[Revision, Rehearsal]:
-    """The revision that spec asks for, and the decision once its bundle is known."""
-    artifact = proposal.status.artifact
-    if artifact is None:
-        artifact = _assumed(spec)
-        status = snapshot.status.model_copy(update={"artifact": artifact})
+    """The revision that spec asks for, and the decision once its bundle is known and found to break no client."""
+    artifact = proposal.status.artifact or _assumed(spec)
+    if proposal.plan.resolve:
+        stable = snapshot.status.stable
+        good = Comparison(stable=stable.digest, verdict="Compatible") if stable else None
+        assumed = artifact.model_copy(update={"compared": good})
+        status = snapshot.status.model_copy(update={"artifact": assumed})
         proposal = rehearse(spec, status, snapshot.observed, snapshot.now)
     pins = snapshot.observed.pins
     target = revision_of(spec, digest=artifact.digest, model_name=artifact.name, version=artifact.version, pins=pins)
     return target, proposal
 
 
-def _revision(snapshot: Snapshot, target: Revision) -> RevisionOutlook:
+def _revision(snapshot: Snapshot, target: Revision, *, gated: bool) -> RevisionOutlook:
     observed, stable = snapshot.observed, snapshot.status.stable
     name = names.revision(observed.subject.name, target.id)
     stored = observed.revisions()
@@ -160,6 +162,7 @@ def _revision(snapshot: Snapshot, target: Revision) -> RevisionOutlook:
             "kind": kind,
             "revision": name,
             "serving": stable.revision if stable else None,
+            "gated": gated,
             "digestKnown": target.digest != PLACEHOLDER,
             "differs": [c.to_wire() for c in identity_changes(serving.revision, target)] if serving else [],
         }

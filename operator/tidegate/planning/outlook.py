@@ -8,12 +8,16 @@ from tidegate.planning.differences import FieldChange
 
 
 class RevisionOutlook(ApiModel):
-    """Which revision the change asks for. ``differs`` says in what from the one that serves."""
+    """Which revision the change asks for. ``differs`` says in what from the one that serves.
+
+    ``gated`` says that a Job compares its contract with the serving one before any pod starts.
+    """
 
     kind: Literal["First", "Same", "Known", "New"]
     revision: str
     serving: str | None = None
     digest_known: bool = True
+    gated: bool = False
     differs: tuple[FieldChange, ...] = ()
 
 

@@ -79,6 +79,8 @@ def _revision(revision: RevisionOutlook, rollout: RolloutOutlook) -> Iterator[st
         yield "Its name follows from the digest, which a Job reads first."
         if [change.field for change in revision.differs] == ["bundle"]:
             yield "Should the address stand for the bundle that serves already, nothing is rolled out."
+    if revision.gated:
+        yield "Its contract is compared with the serving one first: what breaks clients is refused."
     if revision.differs:
         yield "They differ in:"
         yield from (f"  {_change(change)}" for change in revision.differs)

@@ -59,7 +59,7 @@ class Meter:
         seconds = (measured.at - last.at).total_seconds()
         found = window(last.reports, measured.reports, *measured.pair, seconds)
         if found.canary is None and readings(measured.reports, *measured.pair):
-            # Other routers than then, or those that did not count then: from here on there is something to compare with.
+            # Other routers than then, or routers that did not count then: the next look has something to compare with.
             self.use(namespace, name, measured)
         return found
 

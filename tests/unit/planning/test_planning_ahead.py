@@ -107,6 +107,7 @@ def test_a_version_whose_digest_a_job_must_read_first_is_planned_all_the_same() 
         ("digits-(new)", 0, 1, 3),
     ]
     assert "a Job reads first" in text(found)
+    assert "Its contract is compared with the serving one first" in text(found)
     assert "0000" not in found.model_dump_json(), "the assumed digest shows"
 
 
@@ -119,6 +120,12 @@ def test_a_pinned_digest_gives_the_name_that_the_revision_will_have() -> None:
     world.edit(model=PINNED)
     world.settle()
     assert world.name_of(2) == found.revision.revision
+
+
+def test_without_clients_to_protect_no_contract_is_compared() -> None:
+    assert "Its contract" not in text(outlook(serving(1), model={"uri": uri(2), "allowBreaking": True}))
+    world = World(make_spec(1))
+    assert "Its contract" not in text(look_ahead(snapshot(world, world.spec, exists=False)))
 
 
 def test_back_to_what_serves_is_at_once_and_gives_the_rollout_up() -> None:
