@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import kopf
@@ -20,12 +19,14 @@ from resources_examples import OTHER_SETTINGS, PLAN, SETTINGS, observed
 from tidegate.adapters.api import client
 from tidegate.api.v1alpha1 import GROUP, PLURAL, VERSION
 from tidegate.domain.labels import COMPONENT, MODEL, SHARD
+from tidegate.domain.observed import Raw
+from tidegate.domain.plan import Poke
 from tidegate.resources.build import own_objects
 from tidegate.runtime import app, metrics
 from tidegate.runtime.app import Options, identity
 from tidegate.runtime.handlers import CHILDREN, configure_kopf, registry
 from tidegate.runtime.metrics import Heartbeat, observe, serve
-from tidegate.runtime.reconcile import Reconciler
+from tidegate.runtime.writes import ensure
 
 LOOPBACK = "127.0.0.1"
 
@@ -270,19 +271,17 @@ class Writes:
     def apply(self, manifest: dict[str, Any], *, force: bool) -> None:
         self.applied.append(f"{manifest['kind']}/{manifest['metadata']['name']}")
 
+    def delete(self, existing: Raw) -> None:
+        raise AssertionError("nothing is to be deleted")
 
-def reconciler(writes: Writes) -> Reconciler:
-    class Clock:
-        def now(self) -> datetime:
-            return datetime(2026, 1, 1, tzinfo=UTC)
-
-    return Reconciler(writes, None, Clock(), OTHER_SETTINGS)  # type: ignore[arg-type]
+    def poke(self, namespace: str, poke: Poke) -> None:
+        raise AssertionError("no router is to be told anything")
 
 
 def test_what_already_is_as_it_should_be_costs_no_request() -> None:
     writes = Writes()
     for manifest in own_objects(observed(), PLAN, SETTINGS):
-        reconciler(writes)._ensure(manifest, json.loads(json.dumps(manifest)))
+        ensure(writes, manifest, json.loads(json.dumps(manifest)))
     assert writes.applied == []
 
 
@@ -293,7 +292,7 @@ def test_what_nobody_may_change_does_not_stop_the_model_when_an_upgrade_would_wr
     before: dict[str, Any] = json.loads(json.dumps(wanted))
     content = before["spec"]["template"]["spec"]["containers"][0] if kind == "Job" else before["data"]
     content["image" if kind == "Job" else "version"] = "older"
-    reconciler(writes)._ensure(wanted, before)
+    ensure(writes, wanted, before)
     assert writes.applied == []
 
 
@@ -302,5 +301,5 @@ def test_a_label_or_an_owner_that_somebody_removed_comes_back() -> None:
         writes = Writes()
         before: dict[str, Any] = json.loads(json.dumps(wanted))
         del before["metadata"]["ownerReferences"]
-        reconciler(writes)._ensure(wanted, before)
+        ensure(writes, wanted, before)
         assert writes.applied == [f"{wanted['kind']}/{wanted['metadata']['name']}"]

@@ -9,6 +9,14 @@ from tidegate.domain.checks.verdict import Finding, Verdict
 from tidegate.domain.checks.windows import Window
 
 
+@dataclass(frozen=True)
+class QueryAnswer:
+    """What a query gave: one number, which may be NaN or infinite, or None; ``why`` says why it is not a finite one."""
+
+    value: float | None = None
+    why: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueryCheck:
     """Fails when the query's value is beyond ``minimum`` or ``maximum`` for ``sustained_seconds`` without a break.
