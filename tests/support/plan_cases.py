@@ -52,6 +52,8 @@ class ApiOf:
         assert asked.method == "GET", f"{asked.method} {asked.path} is no read"
         _, _, rest = asked.path.partition(f"/namespaces/{self.observed.subject.namespace}/")
         plural, _, name = rest.partition("/")
+        if asked.path in ("/api/v1/nodes", "/api/v1/pods") or plural == "resourcequotas":
+            return Reply({"message": f"{asked.path} is forbidden: no right to list"}, 403)
         kind = next(kind for kind, (_, found) in PATHS.items() if found == plural)
         if "/proxy/" in name:
             return self._view(*name.split("/proxy"))

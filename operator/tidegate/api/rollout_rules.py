@@ -123,7 +123,7 @@ ROLLOUT_RULES = (
         "spec.rollout.budget",
         "!has(self.maxExtraReplicas) || self.maxExtraReplicas > 0 || self.onShortage != 'Wait'",
         lambda budget: budget.get("maxExtraReplicas") != 0 or budget.get("onShortage") != "Wait",
-        "without an extra pod a rollout would wait for ever: set onShortage to InPlace or Recreate, or allow at least 1",
+        "without an extra pod a rollout would wait for ever: set onShortage to InPlace or Recreate, or allow 1",
         field=".maxExtraReplicas",
     ),
     between("spec.rollout.progressDeadline", "10s", "24h", "progressDeadline"),

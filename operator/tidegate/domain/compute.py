@@ -53,6 +53,44 @@ def compute(
         situation = Situation(resolution=Resolution(), cause=cause)
         after = report(spec, status, observed, situation, now)
         return Plan(events=events(status, after, situation), again=timedelta(seconds=30)), after
+    resolution, target = _wanted(spec, status, observed, now)
+    choice = choose(spec, status, observed, target, now)
+    used = [r for r in (choice.stable, choice.canary, choice.former) if r]
+    needed, known = leftovers(observed, {r.name for r in used})
+    situation, table = _situation(spec, status, observed, resolution, choice, known)
+    after = report(spec, status, observed, situation, now)
+    unread = _unread(observed, choice, needed)
+    plan = Plan(
+        resolve=resolution.job,
+        revisions=_remembered(
+            spec,
+            observed,
+            [r for r in (*used, choice.target, target) if r and r.name not in unread],
+            after.revisions,
+        ),
+        workloads=tuple(w for w in _workloads(spec, observed, choice, needed) if w.revision.name not in unread),
+        unread=unread,
+        route=situation.route,
+        table=table,
+        pokes=pokes(observed, table, now),
+        events=events(status, after, situation),
+        looked=choice.looked,
+        replay=choice.parity.job if choice.parity else None,
+    )
+    reports = live_reports(observed)
+    answer = bool(reports) and all(r is not None and r.reachable for r in reports)
+    later = bool(known) or not all_up_to_date(observed, table)
+    again = _again(spec, situation, startup=after.startup, later=later, routers_answer=answer, now=now)
+    return replace(plan, again=again), after
+
+
+def _wanted(
+    spec: ModelDeploymentSpec, status: ModelDeploymentStatus, observed: Observed, now: datetime
+) -> tuple[Resolution, StoredRevision | None]:
+    """The bundle, and the revision that spec asks for.
+
+    A bundle that may not take over, or of which that is not known yet, makes no revision: it gets no pod.
+    """
     promised = promise(
         stable_of(status, observed),
         status.revisions,
@@ -64,25 +102,27 @@ def compute(
     target = _target(spec, resolution.artifact, observed)
     under_way = target is not None and status.canary is not None and status.canary.revision == target.name
     if kept.verdict == "Fail" or (kept.verdict == "Pending" and not under_way):
-        # A bundle that may not take over, or of which that is not known yet, gets no pod.
-        target = None
-    choice = choose(spec, status, observed, target, now)
-    parity = choice.parity
+        return replace(resolution, cause=resolution.cause or kept.cause), None
+    return resolution, target
+
+
+def _situation(
+    spec: ModelDeploymentSpec,
+    status: ModelDeploymentStatus,
+    observed: Observed,
+    resolution: Resolution,
+    choice: Choice,
+    known: list[str],
+) -> tuple[Situation, Table]:
+    """Everything that status tells, and the routes of the model's router."""
     stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
-    used = [r for r in (choice.stable, choice.canary, choice.former) if r]
-    keep = {r.name for r in used}
-    needed, known = leftovers(observed, keep)
     weight = choice.rollout.weight if choice.rollout else 0
     split = _named(backends(stable, canary, weight, _silent(choice, known)), observed, choice)
     route = _route(spec.traffic, observed.subject.name, observed.table(), status.port, split)
-    table = table_with(observed, route)
+    replayed = choice.parity.cause if choice.parity else None
     situation = Situation(
         resolution=resolution,
-        cause=resolution.cause
-        or kept.cause
-        or (parity.cause if parity else None)
-        or _cause(observed, stable, canary)
-        or failure_of(choice),
+        cause=resolution.cause or replayed or _cause(observed, stable, canary) or failure_of(choice),
         target=choice.target,
         stable=choice.stable,
         stable_fleet=stable,
@@ -96,30 +136,7 @@ def compute(
         startup=status.startup,
         routers_ready=any(pod.ready for pod in observed.routers()),
     )
-    after = report(spec, status, observed, situation, now)
-    unread = _unread(observed, choice, needed)
-    plan = Plan(
-        resolve=resolution.job,
-        revisions=_remembered(
-            spec,
-            observed,
-            [r for r in (*used, choice.target, target) if r and r.name not in unread],
-            after.revisions,
-        ),
-        workloads=tuple(w for w in _workloads(spec, observed, choice, needed) if w.revision.name not in unread),
-        unread=unread,
-        route=route,
-        table=table,
-        pokes=pokes(observed, table, now),
-        events=events(status, after, situation),
-        looked=choice.looked,
-        replay=parity.job if parity else None,
-    )
-    reports = live_reports(observed)
-    answer = bool(reports) and all(r is not None and r.reachable for r in reports)
-    later = bool(known) or not all_up_to_date(observed, table)
-    again = _again(spec, situation, startup=after.startup, later=later, routers_answer=answer, now=now)
-    return replace(plan, again=again), after
+    return situation, table_with(observed, route)
 
 
 def _refusal(observed: Observed) -> Cause | None:

@@ -48,7 +48,9 @@ def take(cluster: Cluster, telemetry: Telemetry, document: Document, now: dateti
     observed = cluster.observe(subject)
     reports = telemetry.reports(observed.routers(), observed.table(), watched(status) or ())
     asked = requests(live.get("metadata", {}).get("annotations", {}))
-    observed = replace(observed, reports=reports, requests=asked)
+    # Of a cluster that may not be read nothing is known, and a plan says so.
+    capacity = cluster.capacity(document.namespace)
+    observed = replace(observed, reports=reports, requests=asked, capacity=capacity)
     if _unreached(observed) and _routed(status):
         observed = replace(observed, reports=tuple(_as_told(observed)))
         notes.append(UNREACHED)

@@ -66,7 +66,7 @@ async def run(options: Options) -> int:
     api = ApiServer(client, may_write=lambda: not elector.lost.is_set())
     pins = Pins(packager_image=options.settings.packager_image, drain_seconds=options.settings.drain_seconds)
     cluster = KubeCluster(api, pins, identity())
-    reconciler = Reconciler(cluster, EnvoyTelemetry(), SystemClock(), options.settings)
+    reconciler = Reconciler(cluster, EnvoyTelemetry(), SystemClock(), options.settings, options.prometheus)
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
     heartbeat = Heartbeat()

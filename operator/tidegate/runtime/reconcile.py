@@ -4,17 +4,14 @@ A crash after any write is safe: the next reconcile sees what was written and co
 """
 
 import logging
-from dataclasses import replace
 from datetime import timedelta
 
 from tidegate.domain.compute import compute
-from tidegate.domain.observed import Observed, Owner
-from tidegate.domain.rollout.gate import watched
-from tidegate.domain.rollout.people import requests
-from tidegate.domain.rollout.planning import needs_capacity
-from tidegate.ports import Clock, Cluster, Found, Telemetry
+from tidegate.domain.observed import Owner
+from tidegate.ports import Clock, Cluster, Queries, Telemetry
 from tidegate.resources.settings import Settings
-from tidegate.runtime.meter import Measured, Meter
+from tidegate.runtime.measuring import Measuring
+from tidegate.runtime.meter import Meter
 from tidegate.runtime.writes import carry_out
 
 log = logging.getLogger(__name__)
@@ -25,12 +22,20 @@ IDLE = timedelta(minutes=10)
 class Reconciler:
     """Brings one ModelDeployment at a time to what its spec asks for."""
 
-    def __init__(self, cluster: Cluster, telemetry: Telemetry, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        telemetry: Telemetry,
+        clock: Clock,
+        settings: Settings,
+        queries: Queries | None = None,
+    ) -> None:
+        """``queries`` answers the PromQL of checks; None where the installation knows no Prometheus."""
         self._cluster = cluster
-        self._telemetry = telemetry
         self._clock = clock
         self._settings = settings
         self._meter = Meter()
+        self._measuring = Measuring(cluster, telemetry, clock, self._meter, queries)
 
     def __call__(self, namespace: str, name: str) -> timedelta | None:
         """Reconcile once; returns when to come back without an event, None when the object is gone.
@@ -45,7 +50,7 @@ class Reconciler:
         if Owner(name, found.subject.uid) not in observed.owners:
             # Deleted since it was found: the router, written without its last owner, would stay forever.
             return None
-        observed, measured = self._measured(found, observed)
+        observed, measured = self._measuring.measure(found, observed)
         now = self._clock.now()
         plan, status = compute(found.spec, self._meter.recall(found), observed, now)
         carry_out(self._cluster, observed, plan, self._settings)
@@ -57,18 +62,3 @@ class Reconciler:
             log.info("%s/%s: %s: %s", namespace, name, event.reason, event.message)
             self._cluster.record(found, event, now)
         return plan.again or IDLE
-
-    def _measured(self, found: Found, observed: Observed) -> tuple[Observed, Measured | None]:
-        """The snapshot with what the routers say, and what they counted since the last look at the checks."""
-        pair = watched(found.status)
-        reports = self._telemetry.reports(observed.routers(), observed.table(), pair or ())
-        observed = replace(observed, reports=reports, requests=requests(found.raw["metadata"].get("annotations", {})))
-        subject = found.subject
-        if needs_capacity(found.status):
-            observed = replace(observed, capacity=self._cluster.capacity(subject.namespace))
-        if pair is None:
-            self._meter.forget(subject.namespace, subject.name)
-            return observed, None
-        measured = Measured(pair, self._clock.now(), {r.pod: r for r in reports})
-        window = self._meter.window(subject.namespace, subject.name, measured)
-        return replace(observed, window=window), measured
