@@ -10,7 +10,7 @@ as that lasts the others carry everything: the law is the one for a pod fewer an
 
 from dataclasses import dataclass
 
-from tidegate.domain.rollout.machine import FULL
+from tidegate.domain.rollout.steps import FULL
 
 TOLERANCE = 1
 """What a pod may get more than its share at full load, in percent of that share."""
