@@ -60,8 +60,8 @@ SHORT: dict[tuple[Shortage, int], tuple[str, int]] = {
     ("InPlace", 2): ("InPlace", 0),
     ("InPlace", 4): ("InPlace", 0),
     ("Recreate", 1): ("Recreate", 0),
-    ("Recreate", 2): ("Recreate", 0),
-    ("Recreate", 4): ("Recreate", 0),
+    ("Recreate", 2): ("InPlace", 0),
+    ("Recreate", 4): ("InPlace", 0),
 }
 
 
@@ -79,9 +79,9 @@ def test_the_plan_with_so_many_free_accelerators(free: int, on_shortage: Shortag
 SENTENCES: dict[tuple[Shortage, int], str] = {
     ("Wait", 1): f"Waits: {NONE}. {ADVICE} Recreate.",
     ("Wait", 4): f"Waits: {NONE}. {ADVICE} InPlace or Recreate.",
-    ("InPlace", 1): f"Waits: {NONE}. {ADVICE} Recreate: one replica cannot give way without that.",
+    ("InPlace", 1): f"Waits: {NONE}. {ADVICE} Recreate, which interrupts requests.",
     ("InPlace", 4): f"Replaces one pod at a time, 3 of 4 pods carry all requests meanwhile: {NONE}.",
-    ("Recreate", 4): f"Ends the old pods before the new ones start, which interrupts requests: {NONE}.",
+    ("Recreate", 1): f"Ends the old pods before the new ones start, which interrupts requests: {NONE}.",
 }
 
 
@@ -116,15 +116,21 @@ def test_a_quota_is_as_scarce_as_a_node() -> None:
 
 @pytest.mark.parametrize(
     ("on_shortage", "replicas", "mode"),
-    [("Wait", 4, "Wait"), ("InPlace", 4, "InPlace"), ("InPlace", 1, "Wait"), ("Recreate", 1, "Recreate")],
+    [
+        ("Wait", 4, "InPlace"),
+        ("Recreate", 4, "InPlace"),
+        ("Wait", 1, "Wait"),
+        ("InPlace", 1, "Wait"),
+        ("Recreate", 1, "Recreate"),
+    ],
 )
-def test_a_budget_of_no_extra_pod_is_a_shortage_whatever_is_free(
+def test_a_budget_of_no_extra_pod_takes_them_from_stable_whatever_is_free(
     on_shortage: Shortage, replicas: int, mode: str
 ) -> None:
     plan = plan_budget(demand(replicas, on_shortage, extra=0), stage(replicas, 9))
     assert (plan.mode, plan.extra) == (mode, 0)
-    assert "spec.rollout.budget.maxExtraReplicas allows 0" in plan.message
-    assert ("or raise spec.rollout.budget.maxExtraReplicas." in plan.message) is (mode == "Wait")
+    assert "spec.rollout.budget.maxExtraReplicas is 0" in plan.message
+    assert ("Raise spec.rollout.budget.maxExtraReplicas. " in plan.message) is (mode == "Wait")
 
 
 BLUE_GREEN: dict[str, tuple[int | None, int, Shortage, str, int | None]] = {
@@ -137,7 +143,8 @@ BLUE_GREEN: dict[str, tuple[int | None, int, Shortage, str, int | None]] = {
     "too few are allowed": (1, 9, "Wait", "Wait", 0),
     "too few are allowed, pod by pod": (1, 9, "InPlace", "Surge", 1),
     "one is allowed, none is free": (1, 0, "InPlace", "InPlace", 0),
-    "interrupting": (1, 0, "Recreate", "Recreate", 0),
+    "gently although all is allowed": (1, 1, "Recreate", "Surge", 1),
+    "no extra pod is allowed": (0, 9, "Wait", "InPlace", 0),
 }
 
 
@@ -159,8 +166,20 @@ def test_nothing_is_ended_for_pods_that_would_find_no_place_even_then() -> None:
     for on_shortage in ("InPlace", "Recreate"):
         plan = plan_budget(demand(2, on_shortage), stage(2, 0, larger))
         assert (plan.mode, plan.extra) == ("Wait", 1)
-        assert plan.message.endswith("Free capacity.")
+        assert "a new pod does not fit in the place of an old one (no node has room" in plan.message
+    assert plan.message.endswith("Free capacity.")
     assert plan_budget(demand(2, strategy="Recreate"), stage(2, 1, larger)).mode == "Wait"
+
+
+def test_all_old_pods_end_at_once_only_where_the_place_of_one_is_too_small() -> None:
+    """Half as many pods, each with twice the accelerators: nothing fits until both pods of a node have gone."""
+    old = [placed(f"old{i}", f"n{i // 2}") for i in range(4)]
+    seen = room(facts([node("n0", gpus=2), node("n1", gpus=2)], old), server(limits={GPU: "2"}), stable=old)
+    assert [plan_budget(demand(2, choice), seen).mode for choice in ("Wait", "InPlace", "Recreate")] == [
+        "Wait",
+        "Wait",
+        "Recreate",
+    ]
 
 
 def test_what_cannot_be_read_is_found_out_by_a_pod() -> None:
@@ -180,15 +199,8 @@ AGAIN: dict[str, tuple[BudgetPlan, Shortage, Room, Placing, bool, tuple[str, int
     "fewer find a place": (SURGE, "Wait", unread(4), Placing(1, MISSING), False, ("Surge", 1)),
     "none finds a place": (SURGE, "InPlace", unread(4), Placing(0, MISSING), False, ("InPlace", 0)),
     "a pod overrules what was counted": (SURGE, "Wait", stage(4, 9), Placing(0, MISSING), False, ("Wait", 1)),
-    "nothing is interrupted once requests move": (
-        SURGE,
-        "Recreate",
-        stage(4, 0),
-        Placing(0, MISSING),
-        True,
-        ("InPlace", 0),
-    ),
-    "it is before": (SURGE, "Recreate", stage(4, 0), Placing(0, MISSING), False, ("Recreate", 0)),
+    "in place in vain, all may end": (IN_PLACE, "Recreate", unread(4), Placing(0, MISSING), False, ("Recreate", 0)),
+    "but not once requests move": (IN_PLACE, "Recreate", unread(4), Placing(0, MISSING), True, ("Wait", 1)),
     "in place, and nobody fits": (IN_PLACE, "InPlace", unread(4), Placing(0, MISSING), False, ("Wait", 1)),
     "in place, and somebody else took the place": (
         IN_PLACE,

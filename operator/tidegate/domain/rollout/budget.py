@@ -2,7 +2,8 @@
 
 Surge starts extra pods beside stable. InPlace replaces one pod at a time, with one pod fewer meanwhile. Recreate ends
 stable before the new pods start, and interrupts requests. Wait leaves everything as it is until there is room: it asks
-for the extra pod nevertheless, because only a pod that waits makes a cluster grow, and the scheduler starts it first.
+for the extra pod nevertheless, because only a pod that waits makes a cluster grow, and the scheduler starts it as soon
+as there is a place. ``onShortage`` is what is allowed at most: Recreate is not done where InPlace is possible.
 
 A plan is kept until the rollout ends, but for two cases: a plan that waits is looked at again, and a pod that is seen
 to find no place overrules what was counted.
@@ -22,14 +23,17 @@ Mode = Literal["Surge", "InPlace", "Recreate", "Wait"]
 Shortage = Literal["Wait", "InPlace", "Recreate"]
 Strategy = Literal["Canary", "BlueGreen", "Recreate"]
 PLACELESS = frozenset({Reason.UNSCHEDULABLE, Reason.POD_REFUSED})
-BUDGET = "spec.rollout.budget"
+EXTRA, SHORTAGE = "spec.rollout.budget.maxExtraReplicas", "spec.rollout.budget.onShortage"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a user allows: pods beyond ``replicas`` (None: any number), and what to do when there is no room for one."""
+    """What a user allows: pods beyond ``replicas`` (None: any number), and what to do when there is no room for one.
 
-    max_extra: int | None = 1
+    ``on_shortage`` is the most that may be done. No extra pod at all takes them from stable, whatever it says.
+    """
+
+    max_extra: int | None = None
     on_shortage: Shortage = "Wait"
 
 
@@ -52,6 +56,11 @@ class Demand:
     def least(self) -> int:
         """Extra pods without which it cannot go on as its strategy says: BlueGreen starts all before any serves."""
         return self.need if self.strategy == "BlueGreen" else 1
+
+    @property
+    def in_place(self) -> bool:
+        """True when pods may be replaced one by one: where there is no room, or because no extra pod is allowed."""
+        return self.budget.on_shortage != "Wait" or self.wanted == 0
 
 
 @dataclass(frozen=True)
@@ -110,49 +119,39 @@ def _plan(demand: Demand, room: Room, *, tried: bool, moved: bool) -> BudgetPlan
         return _recreate(demand, room, "spec.rollout.strategy is Recreate", tried=tried)
     free = wanted
     if room.now.count is not None:
-        free = min(wanted, max(0, room.now.count + room.stable - demand.replicas))
+        # What stable itself still lacks is not free; what it has too much is not there for pods of any size.
+        free = min(wanted, max(0, room.now.count - max(0, demand.replicas - room.stable)))
     if wanted < demand.least:
-        allows = f"{BUDGET}.maxExtraReplicas allows {wanted}"
-        why = allows if demand.least == 1 else f"BlueGreen needs {demand.least} extra pods and {allows}"
+        why = f"{EXTRA} is {wanted}" + (f" and BlueGreen needs {demand.least}" if demand.least > 1 else "")
         return _short(demand, room, free, why, tried=tried, moved=moved)
     if free < demand.least:
         return _short(demand, room, free, why, tried=tried, moved=moved)
     if free < wanted:
         return BudgetPlan("Surge", free, f"Starts {_pods(free)} instead of {wanted}: {why}.", tried)
     limit = None if demand.budget.max_extra is None else wanted
-    if room.now.count is None:
-        return BudgetPlan(
-            "Surge", limit, f"Starts {_pods(limit)}, and plans again if they find no place: {why}.", tried
-        )
-    return BudgetPlan("Surge", limit, f"Starts {_pods(limit)}: {why}.", tried)
+    doubt = ", and plans again if they find no place" if room.now.count is None else ""
+    return BudgetPlan("Surge", limit, f"Starts {_pods(limit)}{doubt}: {why}.", tried)
 
 
 def _short(demand: Demand, room: Room, free: int, why: str, *, tried: bool, moved: bool) -> BudgetPlan:
-    """What to do without room for what is needed."""
-    choice = demand.budget.on_shortage
-    if choice == "Recreate" and moved:
-        # A revision that was not judged yet must not get everything.
-        choice = "InPlace"
-    if choice == "Recreate":
-        return _recreate(demand, room, why, tried=tried)
-    if choice == "InPlace":
-        if free:
-            return BudgetPlan("Surge", free, f"Moves pod by pod with {_pods(free)}: {why}.", tried)
-        return _in_place(demand, room, why, tried=tried)
-    other = "InPlace or Recreate" if demand.replicas > 1 else "Recreate"
-    return _wait(demand, why, f"Free capacity, or set {BUDGET}.onShortage to {other}", tried=tried)
-
-
-def _in_place(demand: Demand, room: Room, why: str, *, tried: bool) -> BudgetPlan:
+    """What to do without room for what is needed: the gentlest that is allowed and possible."""
     replicas, place = demand.replicas, room.one_gone
-    if replicas < 2:
-        advice = f"Free capacity, or set {BUDGET}.onShortage to Recreate: one replica cannot give way without that"
-        return _wait(demand, why, advice, tried=tried)
-    if tried or place.count == 0:
-        why = f"{why}, and a new pod does not fit in the place of an old one"
-        return _wait(demand, why if tried else f"{why} ({place.message})", "Free capacity", tried=tried)
-    carry = f"{replicas - 1} of {replicas} pods carry all requests meanwhile"
-    return BudgetPlan("InPlace", 0, f"Replaces one pod at a time, {carry}: {why}.", tried)
+    if not demand.in_place:
+        other = "InPlace or Recreate" if replicas > 1 else "Recreate"
+        return _wait(demand, why, f"Free capacity, or set {SHORTAGE} to {other}", tried=tried)
+    if free:
+        return BudgetPlan("Surge", free, f"Moves pod by pod with {_pods(free)}: {why}.", tried)
+    if replicas > 1 and not tried and place.count != 0:
+        carry = f"{replicas - 1} of {replicas} pods carry all requests meanwhile"
+        return BudgetPlan("InPlace", 0, f"Replaces one pod at a time, {carry}: {why}.", tried)
+    if replicas > 1:
+        known = "" if tried else f" ({place.message})"
+        why = f"{why}, and a new pod does not fit in the place of an old one{known}"
+    # A revision that was not judged yet must not get everything.
+    if demand.budget.on_shortage == "Recreate" and not moved:
+        return _recreate(demand, room, why, tried=tried)
+    other = "" if moved else f", or set {SHORTAGE} to Recreate, which interrupts requests"
+    return _wait(demand, why, f"Free capacity{other}", tried=tried)
 
 
 def _recreate(demand: Demand, room: Room, why: str, *, tried: bool) -> BudgetPlan:
@@ -168,7 +167,7 @@ def _wait(demand: Demand, why: str, advice: str, *, tried: bool) -> BudgetPlan:
     """A pod that may never start is not asked for."""
     extra = demand.least if demand.wanted >= demand.least else 0
     if extra == 0:
-        advice += f", or raise {BUDGET}.maxExtraReplicas"
+        advice = f"Raise {EXTRA}. {advice}"
     return BudgetPlan("Wait", extra, f"Waits: {why}. {advice}.", tried)
 
 
