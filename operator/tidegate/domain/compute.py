@@ -227,7 +227,9 @@ def _workloads(
         wanted = sizes.canary if sizes else replicas
         loads.append(Workload(choice.canary, wanted, "canary" if choice.stable else "stable"))
     if choice.former:
-        loads.append(Workload(choice.former, min(spec.rollout.bake.keep_replicas, replicas), "canary"))
+        allowed = spec.rollout.budget.max_extra_replicas
+        kept = min(spec.rollout.bake.keep_replicas, replicas, replicas if allowed is None else allowed)
+        loads.append(Workload(choice.former, kept, "canary"))
     stored = observed.revisions()
     for name in needed:
         if name in stored:
