@@ -112,7 +112,14 @@ ROLLING: dict[str, tuple[Raw, Raw]] = {
     ),
 }
 """Two rollouts that differ in one field, which shows while they are under way."""
-OWN_TEST = {"model.allowBreaking", "model.digest", "paused", "rollout.progressDeadline", "revisionHistoryLimit"}
+OWN_TEST = {
+    "model.allowBreaking",
+    f"{CHECK}.prometheus.query",
+    "model.digest",
+    "paused",
+    "rollout.progressDeadline",
+    "revisionHistoryLimit",
+}
 ONE_VALUE = {"traffic.router"}
 """Fields with a single legal value: they are there so that another can be added."""
 
