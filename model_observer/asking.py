@@ -63,7 +63,8 @@ class Asker:
 
     async def ask_grpc(self, address: str, port: int, message: bytes) -> Answer:
         """One unary call. Raises Left."""
-        call = self._channel(f"{address}:{port}").unary_unary(GRPC_INFER)
+        channel = self._channel(f"{address}:{port}")
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(GRPC_INFER)
         try:
             body = await call(message, timeout=self._seconds)
         except grpc.aio.AioRpcError as error:

@@ -9,56 +9,50 @@ from collections.abc import Iterable
 import numpy as np
 
 from model_observer.decode.tensors import Tensor, Tensors, Values
-from model_observer.plan import Tolerances
+from model_observer.plan import Model, Output, Tolerances
 from model_observer.reasons import Left, Reason
-from model_packager.schema import Contract
-from model_packager.schema import Tensor as Promise
 
 SUM_SLACK = 0.01
 """How far the sum of probabilities may be from 1, which half-precision models need."""
 
 
-def agree(contract: Contract, tolerances: Tolerances, ours: Tensors, theirs: Tensors, chance: float) -> bool:
+def agree(model: Model, ours: Tensors, theirs: Tensors, chance: float) -> bool:
     """True when every output that can be judged means the same in the drawn row; ``chance`` in [0, 1) draws it.
 
     Raises Left where no output can be judged. An output that only one of the two has is a difference.
     """
     judged = [
-        _output(
-            promise, contract.max_batch_size > 0, tolerances, ours.get(promise.name), theirs.get(promise.name), chance
-        )
-        for promise in _judgeable(contract)
-        if promise.name in ours or promise.name in theirs
+        _output(output, model, ours.get(output.name), theirs.get(output.name), chance)
+        for output in _judgeable(model)
+        if output.name in ours or output.name in theirs
     ]
     if not judged:
         raise Left(Reason.UNJUDGED)
     return all(judged)
 
 
-def _judgeable(contract: Contract) -> Iterable[Promise]:
+def _judgeable(model: Model) -> Iterable[Output]:
     """Outputs whose rows all have one form. Rows with a length of their own would need to be aligned first."""
-    inner = 1 if contract.max_batch_size else 0
-    return (output for output in contract.outputs if -1 not in output.shape[inner:])
+    inner = 1 if model.max_batch_size else 0
+    return (output for output in model.outputs if -1 not in output.shape[inner:])
 
 
-def _output(
-    promise: Promise, batched: bool, tolerances: Tolerances, ours: Tensor | None, theirs: Tensor | None, chance: float
-) -> bool:
+def _output(promise: Output, model: Model, ours: Tensor | None, theirs: Tensor | None, chance: float) -> bool:
     if ours is None or theirs is None or ours.datatype != theirs.datatype or ours.values.shape != theirs.values.shape:
         return False
     first, second = ours.values, theirs.values
     if first.size == 0:
         return True
-    if batched and first.ndim:
+    if model.max_batch_size and first.ndim:
         row = min(int(chance * len(first)), len(first) - 1)
         first, second = first[row], second[row]
     if ours.datatype == "BYTES" and promise.datatype != "BYTES":
         return _class_index(first) == _class_index(second)
     if first.dtype.kind != "f":
         return bool(np.array_equal(first, second))
-    if promise.labels:
-        return _same_label(first, second, tolerances.probability)
-    return _close(first, second, tolerances)
+    if promise.labelled:
+        return _same_label(first, second, model.tolerances.probability)
+    return _close(first, second, model.tolerances)
 
 
 def _same_label(first: Values, second: Values, tolerance: float) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from model_packager.schema import Contract, Frozen, Text
+from model_packager.schema import MAX_TENSORS, BatchSize, Datatype, Dimension, Frozen, Text
 
 logger = logging.getLogger(__name__)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
@@ -43,11 +43,27 @@ class Tolerances(Frozen):
     absolute: Share = 1e-6
 
 
+class Output(Frozen):
+    """An output of the model's contract. ``labelled``: it has one score for each label.
+
+    The labels themselves decide nothing, and there may be a hundred thousand of them.
+    """
+
+    name: Text
+    datatype: Datatype
+    shape: Annotated[tuple[Dimension, ...], Field(max_length=32)]
+    labelled: bool = False
+
+
 class Model(Frozen):
-    """One model: its contract, and the revisions that are compared with each other."""
+    """One model: what its contract says of its answers, and the revisions that are compared with each other.
+
+    ``max_batch_size`` 0 means that the first dimension is no batch.
+    """
 
     name: Name
-    contract: Contract
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=MAX_TENSORS)]
+    max_batch_size: BatchSize = 0
     revisions: Annotated[tuple[Revision, ...], Field(max_length=8)]
     tolerances: Tolerances = Tolerances()
     max_replays_per_second: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 10.0

@@ -134,7 +134,7 @@ class Replayer:
             # It has no answer to what the other one answers.
             self._counters.compared(pair, agreed=False)
             return
-        agreed = compare.agree(model.contract, model.tolerances, ours, theirs, self._chance.random())
+        agreed = compare.agree(model, ours, theirs, self._chance.random())
         self._counters.compared(pair, agreed=agreed)
 
     def _question(self, exchange: Exchange) -> bytes:

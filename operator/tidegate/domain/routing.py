@@ -28,12 +28,13 @@ class Backend(ApiModel):
 
 
 class Route(ApiModel):
-    """How one model's requests are split."""
+    """How one model's requests are split, and what share of them, in percent, is handed to the observer as well."""
 
     model: str
     port: int
     timeout_seconds: int
     backends: tuple[Backend, ...] = ()
+    sample_percent: int = 0
 
     def weight(self, revision: str) -> int:
         """Weight of a revision, 0 when it is not behind the route."""
@@ -69,7 +70,15 @@ def _version(content: object) -> str:
 def route_version(route: Route) -> str:
     """Version of one model's route (Envoy RDS). A revision without weight is a cluster only, and not part of it."""
     split = tuple(b for b in route.backends if b.weight > 0)
-    return _version(["rds", route.model_copy(update={"backends": split}).to_wire()])
+    content = route.model_copy(update={"backends": split}).to_wire()
+    if not route.sample_percent:
+        content.pop("samplePercent", None)
+    return _version(["rds", content])
+
+
+def sampled(table: Table) -> bool:
+    """Whether exchanges of any model are handed to the observer."""
+    return any(route.sample_percent for route in table.routes.values())
 
 
 def listeners_version(table: Table) -> str:
@@ -79,7 +88,8 @@ def listeners_version(table: Table) -> str:
 
 def clusters_version(table: Table) -> str:
     """Version of all clusters of a router (Envoy CDS)."""
-    return _version(["cds", sorted(b.revision for r in table.routes.values() for b in r.backends)])
+    revisions = sorted(b.revision for r in table.routes.values() for b in r.backends)
+    return _version(["cds", revisions, *(["observer"] if sampled(table) else [])])
 
 
 def table_version(table: Table) -> str:

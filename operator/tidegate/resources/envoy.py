@@ -18,6 +18,7 @@ from tidegate.domain.routing import (
     listeners_version,
     route_version,
 )
+from tidegate.resources import tap
 from tidegate.resources.triton import GRPC, HTTP
 
 Json = dict[str, Any]
@@ -113,7 +114,7 @@ def _config(name: str, routes: list[Json]) -> Json:
     return {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]}
 
 
-def _manager(prefix: str, routing: Json, log: list[Json] | None = None) -> Json:
+def _manager(prefix: str, routing: Json, log: list[Json] | None = None, filters: tuple[Json, ...] = ()) -> Json:
     manager = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     return {
         "name": "envoy.filters.network.http_connection_manager",
@@ -125,10 +126,11 @@ def _manager(prefix: str, routing: Json, log: list[Json] | None = None) -> Json:
             "preserve_external_request_id": True,
             "stream_idle_timeout": "0s",
             "http_filters": [
+                *filters,
                 {
                     "name": "envoy.filters.http.router",
                     "typed_config": {"@type": TYPE + "extensions.filters.http.router.v3.Router"},
-                }
+                },
             ],
             **({"access_log": log} if log else {}),
             **routing,
@@ -184,7 +186,9 @@ def _listener(route: Route) -> Json:
         "@type": TYPE + "config.listener.v3.Listener",
         "name": route.model,
         "address": _address("0.0.0.0", route.port),
-        "filter_chains": [{"filters": [_manager(route.model, routing, _access_log(route.model))]}],
+        "filter_chains": [
+            {"filters": [_manager(route.model, routing, _access_log(route.model), (tap.http_filter(),))]}
+        ],
     }
 
 
@@ -198,6 +202,7 @@ def clusters(table: Table, namespace: str, cluster_domain: str) -> Json:
             found.append(_cluster(http_cluster(backend.revision), host, HTTP, {"http_protocol_options": {}}))
             keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
             found.append(_cluster(grpc_cluster(backend.revision), host, GRPC, {"http2_protocol_options": keepalive}))
+    found += tap.clusters(table, namespace, cluster_domain)
     return {"version_info": clusters_version(table), "resources": found}
 
 
@@ -277,7 +282,7 @@ def route(entry: Route) -> Json:
             }
         ],
     }
-    return {"version_info": route_version(entry), "resources": [config]}
+    return {"version_info": route_version(entry), "resources": [tap.with_twins(entry, config)]}
 
 
 def _header(key: str, value: str) -> Json:

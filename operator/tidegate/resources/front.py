@@ -45,7 +45,7 @@ def disruption_budget(subject: Subject) -> Manifest:
 
 
 def network_policy(subject: Subject) -> Manifest:
-    """Requests reach Triton through the router only: Triton's own management calls stay out of reach."""
+    """Requests reach Triton through the router, and as replays from the observer: its management calls from nowhere."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -55,7 +55,10 @@ def network_policy(subject: Subject) -> Manifest:
             "policyTypes": ["Ingress"],
             "ingress": [
                 {
-                    "from": [{"podSelector": {"matchLabels": dict(ROUTER_SELECTOR)}}],
+                    "from": [
+                        {"podSelector": {"matchLabels": dict(ROUTER_SELECTOR)}},
+                        {"podSelector": {"matchLabels": {COMPONENT: "observer"}}},
+                    ],
                     "ports": [{"port": HTTP, "protocol": "TCP"}, {"port": GRPC, "protocol": "TCP"}],
                 },
                 {"from": [{"namespaceSelector": {}}], "ports": [{"port": METRICS, "protocol": "TCP"}]},

@@ -32,12 +32,12 @@ def metadata(subject: Subject, name: str, component: str, revision: str | None =
     }
 
 
-def shared_metadata(namespace: str, name: str, owners: tuple[Owner, ...]) -> Manifest:
-    """Metadata of the router's objects: they belong to every ModelDeployment of the namespace, and go with the last."""
+def shared_metadata(namespace: str, name: str, owners: tuple[Owner, ...], component: str = "router") -> Manifest:
+    """Metadata of what a namespace shares: it belongs to all its ModelDeployments, and goes with the last."""
     return {
         "name": name,
         "namespace": namespace,
-        "labels": {COMPONENT: "router", MANAGED: MANAGER, NAME_LABEL: "tidegate-router"},
+        "labels": {COMPONENT: component, MANAGED: MANAGER, NAME_LABEL: f"tidegate-{component}"},
         "ownerReferences": [owner_reference(o.name, o.uid, controller=False) for o in owners],
     }
 
