@@ -219,7 +219,10 @@ def observer_stage(folder: Path) -> Iterator[ObserverStage]:
     """Everything started, with stable at 100 % and every request sampled."""
     servers = {name: LabelServer(name).start() for name in (STABLE, CANARY)}
     watcher = ObserverProcess(folder)
-    hosts = {name: server.address for name, server in servers.items()} | {OBSERVER: watcher.address, "": watcher.address}
+    hosts = {name: server.address for name, server in servers.items()} | {
+        OBSERVER: watcher.address,
+        "": watcher.address,
+    }
     router = Router(folder, hosts)
     router.write(table(sampled_route(100, 100, 0)))
     stage = ObserverStage(router, watcher, servers)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from tidegate.api.types import ApiModel
 
-RENDERING = 1
+RENDERING = 2
 """Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
 FIRST_PORT = 20000
 MODELS_PER_ROUTER = 64

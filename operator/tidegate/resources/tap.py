@@ -13,7 +13,7 @@ from tidegate.resources.observer import TAP_PORT
 
 Json = dict[str, Any]
 TYPE = "type.googleapis.com/envoy."
-FILTER = "envoy.filters.http.ext_proc"
+FILTER = "tap"
 LARGEST = 1024 * 1024
 """Largest request over HTTP that is handed over, in bytes. What a frozen observer can make a router hold is 8 times
 request and answer. A request over gRPC does not say how large it is: the observer ends the stream of a larger one.
@@ -42,8 +42,6 @@ def http_filter() -> Json:
             "observability_mode": True,
             "failure_mode_allow": True,
             "processing_mode": {
-                "request_header_mode": "SEND",
-                "response_header_mode": "SEND",
                 "request_body_mode": "STREAMED",
                 "response_body_mode": "STREAMED",
                 "response_trailer_mode": "SEND",
@@ -54,9 +52,10 @@ def http_filter() -> Json:
 
 
 def with_twins(entry: Route, config: Json) -> Json:
-    """A route configuration in which every route to a revision has a twin that takes the sampled share of inferences.
+    """A route configuration in which every split by weight has a twin that takes the sampled share of its inferences.
 
-    A twin differs in nothing but that the exchange is handed over.
+    A twin differs in nothing but that the exchange is handed over. Routes that a request chooses by itself have none:
+    who asks by name is no random sample.
     """
     if not entry.sample_percent:
         return config
@@ -67,7 +66,7 @@ def with_twins(entry: Route, config: Json) -> Json:
 def _before_each(percent: int, routes: list[Json]) -> list[Json]:
     found = []
     for route in routes:
-        if "route" in route:
+        if "weighted_clusters" in route.get("route", {}):
             found.append(_twin(percent, route))
         found.append(route)
     return found
@@ -83,7 +82,7 @@ def _twin(percent: int, route: Json) -> Json:
     share = {"numerator": percent * PARTS, "denominator": "MILLION"}
     match["runtime_fraction"] = {"default_value": share}
     on = {FILTER: {"@type": TYPE + "config.route.v3.FilterConfig", "config": {}}}
-    return {**route, "match": match, "typed_per_filter_config": on}
+    return {**route, "match": match, "typed_per_filter_config": route.get("typed_per_filter_config", {}) | on}
 
 
 def clusters(table: Table, namespace: str, cluster_domain: str) -> list[Json]:

@@ -181,10 +181,10 @@ def test_a_drain_always_gets_on_and_takes_one_pod_at_a_time() -> None:
     assert [b["spec"]["maxUnavailable"] for b in budgets] == [1, 1]
 
 
-def test_triton_takes_requests_from_routers_only() -> None:
+def test_triton_takes_requests_from_routers_and_the_observer_only() -> None:
     policy = next(item for item in OWN if item["kind"] == "NetworkPolicy")
     by_port = {p["port"]: rule["from"] for rule in policy["spec"]["ingress"] for p in rule["ports"]}
-    routers = [{"podSelector": {"matchLabels": {COMPONENT: "router"}}}]
+    routers = [{"podSelector": {"matchLabels": {COMPONENT: name}}} for name in ("router", "observer")]
     assert by_port == {8000: routers, 8001: routers, 8002: [{"namespaceSelector": {}}]}
     assert policy["spec"]["podSelector"]["matchLabels"] == {MODEL: "digits", COMPONENT: "server"}
 
