@@ -58,8 +58,13 @@ class Cluster(Protocol):
 class Telemetry(Protocol):
     """The routers' own view."""
 
-    def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
-        """One report a router; a router that does not answer in time is reported as unreachable."""
+    def reports(
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
+    ) -> tuple[RouterReport, ...]:
+        """One report a router; a router that does not answer in time is reported as unreachable.
+
+        Only the requests of ``revisions`` are counted.
+        """
         ...
 
 

@@ -6,19 +6,22 @@ gone as soon as it is deleted.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from domain_objects import digest, uri
 
 from tidegate.adapters.api import ApiServer
 from tidegate.adapters.errors import NotFound
+from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
 from tidegate.domain.labels import COMPONENT, CONFIG
 from tidegate.domain.names import ROUTER
 from tidegate.domain.observed import PodView
 from tidegate.domain.routing import RouterReport, Table
 
 Raw = dict[str, Any]
+REQUESTS_PER_SECOND = 50
 READY: Raw = {
     "phase": "Running",
     "conditions": [{"type": "Ready", "status": "True"}],
@@ -133,17 +136,31 @@ class Routers:
     ``distort`` is given every set of reports before the operator gets it.
     """
 
-    def __init__(self, api: ApiServer, kubelet: Kubelet, namespace: str) -> None:
+    def __init__(self, api: ApiServer, kubelet: Kubelet, namespace: str, now: Callable[[], datetime]) -> None:
         self._api = api
+        self._now = now
+        self._begun = now()
         self._kubelet = kubelet
+        self.wrong: dict[str, float] = {}
+        """Share of the requests that fail, by revision."""
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{ROUTER}"
         self._loaded: dict[str, Loaded] = {}
         self.distort: Callable[[tuple[RouterReport, ...]], tuple[RouterReport, ...]] = lambda reports: reports
 
-    def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
+    def reports(
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
+    ) -> tuple[RouterReport, ...]:
         """One report a router that has an address."""
         addresses = self._addresses()
-        return self.distort(tuple(self._report(pod, addresses) for pod in routers if pod.address))
+        found = [self._report(pod, addresses) for pod in routers if pod.address]
+        counts = {revision: self._counts(revision) for revision in revisions}
+        return self.distort(tuple(replace(report, traffic=counts) for report in found))
+
+    def _counts(self, revision: str) -> Traffic:
+        """Every revision gets as many requests a second, whatever its weight."""
+        asked = int(REQUESTS_PER_SECOND * (self._now() - self._begun).total_seconds())
+        wrong = int(asked * self.wrong.get(revision, 0.0))
+        return Traffic(asked, wrong, Histogram((Bucket(10.0, 11.0, asked),)))
 
     def _addresses(self) -> dict[str, frozenset[str]]:
         """Ready pods by revision, as DNS gives them."""

@@ -29,6 +29,7 @@ Raw = dict[str, Any]
 KINDS = tuple(PATHS)
 SETTINGS = Settings(packager_image="tidegate/packager:test", router_image="tidegate/envoy:test")
 STEPS = [{"weight": 50, "hold": "10s"}]
+NO_BAKE = {"duration": "0s"}
 LIMIT = 60.0
 """Real seconds after which a test gives up."""
 LONGEST = timedelta(hours=2)
@@ -59,7 +60,7 @@ class Stage:
         self.client = Client(operator or connection)
         self.clock = Clock()
         self.kubelet = Kubelet(self.api, namespace)
-        self.routers = Routers(self.api, self.kubelet, namespace)
+        self.routers = Routers(self.api, self.kubelet, namespace, self.clock.now)
         self.errors: list[Exception] = []
         self.restart()
 
@@ -78,7 +79,7 @@ class Stage:
 
     def create(self, name: str = "digits", version: int = 1, **fields: Any) -> Raw:
         """Create a ModelDeployment; ``fields`` add to spec, in wire form."""
-        spec = {"model": {"uri": uri(version)}, "replicas": 2, "rollout": {"steps": STEPS}} | fields
+        spec = {"model": {"uri": uri(version)}, "replicas": 2, "rollout": {"steps": STEPS, "bake": NO_BAKE}} | fields
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
         return self.put(body)
 

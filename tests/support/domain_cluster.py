@@ -20,6 +20,7 @@ from domain_objects import (
 )
 
 from tidegate.domain import names
+from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
 from tidegate.domain.labels import COMPONENT
 from tidegate.domain.observed import TABLE_KEY, Observed, Owner, Subject
 from tidegate.domain.plan import Poke, Resolve, Workload
@@ -34,6 +35,9 @@ from tidegate.domain.routing import (
     route_version,
 )
 
+REQUESTS_PER_SECOND = 100
+LATENCIES = ((10.0, 11.0, 0.6), (20.0, 21.0, 0.35), (50.0, 51.0, 0.05))
+"""Lower and upper bound in milliseconds, and share of the requests."""
 START_SECONDS = 3
 DRAIN_SECONDS = 4
 SYNC_SECONDS = 60
@@ -49,6 +53,7 @@ class PodState:
     born: datetime
     ready: bool = False
     leaving_since: datetime | None = None
+    placed: bool = True
 
 
 @dataclass
@@ -103,6 +108,16 @@ class Cluster:
         """Keys, as <Secret>/<key>, that every bundle in the store is signed with."""
         self.sick: set[str] = set()
         self.evicted: list[str] = []
+        self.wrong: dict[str, float] = {}
+        """Share of the requests that fail, by digest."""
+        self.slow: dict[str, float] = {}
+        """How many times slower, by digest."""
+        self.idle = False
+        self.crowded = False
+        """True while no node has room for another pod."""
+        self.served: dict[str, float] = {}
+        """Requests since the beginning, by revision."""
+        self.failed: dict[str, float] = {}
         self.revisions: dict[str, StoredRevision] = {}
         self.taken_away: set[str] = set()
         """Revisions whose memory somebody else deleted."""
@@ -156,7 +171,8 @@ class Cluster:
             ready=state.ready,
             ip=state.address,
             leaving=state.leaving_since is not None,
-            containers=[status],
+            containers=[status] if state.placed else [],
+            scheduled=None if state.placed else {"status": "False", "message": "0/1 nodes are available."},
         )
 
     def _job(self, name: str, state: JobState) -> Iterator[Raw]:
@@ -224,6 +240,7 @@ class Cluster:
         self._run_pods()
         for router in self.routers:
             self._run_router(router)
+        self._run_clients(seconds)
         if before != repr((self.pods, self.jobs, [(r.name, r.ready) for r in self.routers])):
             self.changed = True
 
@@ -247,7 +264,10 @@ class Cluster:
             have = [p for p in self.pods if p.revision == name and p.leaving_since is None]
             for _ in range(load.replicas - len(have)):
                 self._count += 1
-                self.pods.append(PodState(f"{name}-{self._count}", name, f"10.0.0.{self._count}", self.now))
+                place = not self.crowded
+                self.pods.append(
+                    PodState(f"{name}-{self._count}", name, f"10.0.0.{self._count}", self.now, placed=place)
+                )
             for surplus in sorted(have, key=lambda p: (p.ready, -p.born.timestamp()))[
                 : max(0, len(have) - load.replicas)
             ]:
@@ -258,7 +278,9 @@ class Cluster:
 
     def _run_pods(self) -> None:
         for state in self.pods:
-            old = (self.now - state.born).total_seconds() >= START_SECONDS
+            if not state.placed and not self.crowded:
+                state.placed, state.born = True, self.now
+            old = state.placed and (self.now - state.born).total_seconds() >= START_SECONDS
             state.ready = old and state.leaving_since is None and not self._sick(state)
         drain = timedelta(seconds=DRAIN_SECONDS)
         self.pods = [p for p in self.pods if p.leaving_since is None or self.now - p.leaving_since < drain]
@@ -281,6 +303,28 @@ class Cluster:
         # The gRPC cluster learns of a pod one look-up after the HTTP cluster did.
         router.grpc = {r: fresh[r] & router.http.get(r, frozenset()) for r in known}
         router.http = fresh
+
+    def _run_clients(self, seconds: float) -> None:
+        """Clients ask every ready router equally often."""
+        ready = [router for router in self.routers if router.ready and self.subject.name in router.loaded.routes]
+        for router in () if self.idle else ready:
+            for backend in router.loaded.routes[self.subject.name].backends:
+                asked = REQUESTS_PER_SECOND * seconds * backend.weight / 100 / len(ready)
+                wrong = self.wrong.get(backend.digest, 0.0)
+                self.served[backend.revision] = self.served.get(backend.revision, 0.0) + asked
+                self.failed[backend.revision] = self.failed.get(backend.revision, 0.0) + asked * wrong
+
+    def counts(self, revision: str) -> Traffic:
+        """What the routers have counted of a revision."""
+        total, failed = int(self.served.get(revision, 0.0)), int(self.failed.get(revision, 0.0))
+        stored = self.revisions.get(revision)
+        times = self.slow.get(stored.revision.digest, 1.0) if stored else 1.0
+        left, buckets = total, []
+        for lower, upper, share in LATENCIES:
+            count = min(left, round(total * share)) if share != LATENCIES[-1][2] else left
+            left -= count
+            buckets.append(Bucket(lower * times, upper * times, count))
+        return Traffic(total, failed, Histogram(tuple(buckets)))
 
     # What goes wrong
 

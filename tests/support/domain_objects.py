@@ -7,6 +7,7 @@ from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain.labels import ATTEMPT, COMPONENT, CONFIG, KEY, MODEL, REVISION, ROLE
 
 Raw = dict[str, Any]
+QUICK = {"bake": {"duration": "0s"}, "analysis": {"minRequests": 20}}
 STEPS = [{"weight": 5, "hold": "10s"}, {"weight": 25, "hold": "10s"}, {"weight": 50, "hold": "10s"}]
 
 
@@ -21,14 +22,19 @@ def digest(version: int) -> str:
 
 
 def make_spec(version: int = 1, **fields: Any) -> ModelDeploymentSpec:
-    """A spec with three short steps; ``fields`` are in wire form and replace or add."""
+    """A spec with three short steps and no bake after them; ``fields`` are in wire form and replace or add."""
     wire = {"model": {"uri": uri(version)}, "rollout": {"steps": STEPS}} | fields
-    return ModelDeploymentSpec.model_validate(wire)
+    return ModelDeploymentSpec.model_validate(_quick(wire))
+
+
+def _quick(wire: Raw) -> Raw:
+    """Tests that are not about them need not wait for a bake or for many requests."""
+    return wire | {"rollout": QUICK | wire.get("rollout", {})}
 
 
 def edited(spec: ModelDeploymentSpec, **fields: Any) -> ModelDeploymentSpec:
     """``spec`` as a user would have edited it, with top-level fields replaced."""
-    return ModelDeploymentSpec.model_validate(spec.to_wire() | fields)
+    return ModelDeploymentSpec.model_validate(_quick(spec.to_wire() | fields))
 
 
 def wire_time(when: datetime) -> str:

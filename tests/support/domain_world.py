@@ -5,6 +5,7 @@ stands still here as it would in a cluster. Every look is checked against :mod:`
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,12 +15,25 @@ from domain_objects import edited, make_spec
 
 from tidegate.api.status import Condition, ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.checks import windows
+from tidegate.domain.checks.windows import Agreement, Traffic, Window
 from tidegate.domain.compute import compute
 from tidegate.domain.observed import Observed, Subject
 from tidegate.domain.plan import Event, Plan
+from tidegate.domain.rollout.gate import watched
 from tidegate.domain.routing import RouterReport, table_version
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was counted of a pair of revisions at one moment."""
+
+    pair: tuple[str, str]
+    at: datetime
+    stable: Traffic
+    canary: Traffic
 
 
 class World:
@@ -36,6 +50,13 @@ class World:
         self.stale_reports: tuple[RouterReport, ...] | None = None
         self.lose_next_status = False
         self.stop_after: int | None = None
+        self.requests: dict[str, str] = {}
+        self.values: dict[str, float] = {}
+        self.agreement: Agreement | None = None
+        self.blind = False
+        """True while the routers give no counts."""
+        self._reading: Reading | None = None
+        self._latest: Reading | None = None
         self._due: datetime | None = None
 
     # What users do
@@ -51,10 +72,19 @@ class World:
         """Edit spec.model.uri."""
         self.edit(model={"uri": make_spec(version).model.uri})
 
+    def ask(self, verb: str, text: str) -> None:
+        """Annotate the object."""
+        self.requests = self.requests | {verb: text}
+        self.cluster.changed = True
+
     def lose_status(self) -> None:
         """Somebody emptied status, or restored the object without it."""
         self.status = ModelDeploymentStatus()
         self.cluster.changed = True
+
+    def restart(self) -> None:
+        """Another operator takes over: what was counted so far is not known to it."""
+        self._reading = None
 
     # What the operator does
 
@@ -74,6 +104,8 @@ class World:
             wire = status.to_wire()
             self.status = ModelDeploymentStatus.model_validate(wire)
             assert self.status == status, "status changes when it is stored"
+            if plan.looked:
+                self._reading = self._latest
         self._due = self.cluster.now + plan.again if plan.again is not None else None
         if not whole or self.lose_next_status:
             self.cluster.changed = True
@@ -83,11 +115,29 @@ class World:
 
     def observe(self) -> Observed:
         """What the next look sees."""
-        observed = self.cluster.observe()
+        observed = replace(self.cluster.observe(), requests=dict(self.requests), window=self._window())
         if self.stale_reports is not None:
-            observed = Observed(**{**vars(observed), "reports": self.stale_reports})
+            observed = replace(observed, reports=self.stale_reports)
             self.stale_reports = None
         return observed
+
+    def _window(self) -> Window | None:
+        """What was counted since the last look, and the reading that the next one starts from."""
+        pair = watched(self.status)
+        if pair is None or self.blind:
+            self._reading = None
+            return None
+        stable, canary = (self.cluster.counts(name) for name in pair)
+        now = self.cluster.now
+        self._latest = Reading(pair, now, stable, canary)
+        if self._reading is None or self._reading.pair != pair:
+            self._reading = self._latest
+            return None
+        before = {"all": windows.Reading(self._reading.stable, self._reading.canary)}
+        found = windows.between(before, {"all": windows.Reading(stable, canary)})
+        assert found is not None
+        seconds = (now - self._reading.at).total_seconds()
+        return Window(seconds, *found, agreement=self.agreement, values=dict(self.values))
 
     def _apply(self, plan: Plan) -> bool:
         """Write in the operator's order; False when it was killed on the way."""

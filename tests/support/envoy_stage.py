@@ -1,5 +1,6 @@
 """A router in front of two revisions, and what the operator reads of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from envoy_router import Router, eventually
@@ -46,9 +47,9 @@ class Stage:
         found: RouterReport = eventually("the router has the whole table", lambda: self._served(wanted))
         return found
 
-    def report(self, wanted: Table) -> RouterReport:
+    def report(self, wanted: Table, revisions: Sequence[str] = ()) -> RouterReport:
         """What the operator reads now."""
-        (found,) = self.telemetry.reports([self.router.pod], wanted)
+        (found,) = self.telemetry.reports([self.router.pod], wanted, revisions)
         return found
 
     def _served(self, wanted: Table) -> RouterReport | None:

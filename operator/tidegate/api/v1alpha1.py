@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tidegate.api import rules
+from tidegate.api.rollout import Rollout
 from tidegate.api.types import ApiModel, Duration, Format, Quantity
 
 GROUP = "tidegate.dev"
@@ -124,6 +125,11 @@ class Model(ApiModel):
         "AZURE_STORAGE_ENDPOINT; for oci: OCI_USERNAME, OCI_PASSWORD, .dockerconfigjson, MODEL_PACKAGER_PLAIN_HTTP. "
         "When absent, the identity of the pod's service account is used. Example: {name: models-read}.",
     )
+    allow_breaking: bool = Field(
+        default=False,
+        description="True lets a bundle take over whose contract breaks clients of the one that serves: an input or "
+        "output that is gone, renamed or of another type, a smaller maximum batch. Default: false. Example: true.",
+    )
 
 
 class Signature(ApiModel):
@@ -235,45 +241,6 @@ class Server(ApiModel):
         "exit time-out) are refused. Example: [--log-verbose=1].",
     )
     template: Template = Field(default_factory=Template, description="Overlay on the pods: metadata and scheduling.")
-
-
-class Step(ApiModel):
-    """One step of a rollout."""
-
-    weight: Annotated[int, Field(ge=1, le=100)] = Field(
-        description="Share of requests the new revision gets, in percent, 1 to 100, rising from step to step. "
-        "Example: 25."
-    )
-    hold: Duration = Field(
-        default=timedelta(0),
-        description="How long the weight stays before the next step, up to 24h. Default: 0s. Example: 2m.",
-    )
-
-
-DEFAULT_STEPS = (
-    Step(weight=5, hold=timedelta(minutes=2)),
-    Step(weight=25, hold=timedelta(minutes=2)),
-    Step(weight=50, hold=timedelta(minutes=5)),
-)
-
-
-class Rollout(ApiModel):
-    """How a new revision takes over."""
-
-    strategy: Literal["Canary"] = Field(
-        default="Canary", description="Canary moves traffic by weight steps. Default: Canary. Example: Canary."
-    )
-    steps: list[Step] = Field(
-        default=list(DEFAULT_STEPS),
-        max_length=32,
-        description="Weights before full promotion. Default: 5 % for 2m, 25 % for 2m, 50 % for 5m. An empty list "
-        "promotes as soon as the new revision is ready. Example: [{weight: 10, hold: 30s}].",
-    )
-    progress_deadline: Duration = Field(
-        default=timedelta(minutes=15),
-        description="How long a revision may take to become ready before the rollout is reported as Stalled; it goes "
-        "on trying, and live traffic stays where it is. 10s to 24h. Default: 15m. Example: 30m.",
-    )
 
 
 class Traffic(ApiModel):

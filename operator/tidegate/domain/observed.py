@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tidegate.domain.checks.windows import Window
 from tidegate.domain.labels import ATTEMPT, KEY, MANAGED, MANAGER, MODEL, REVISION
 from tidegate.domain.revision import Pins, Revision, StoredRevision
 from tidegate.domain.routing import RouterReport, Table
@@ -153,7 +154,8 @@ class Observed:
 
     ``objects`` belong to the subject, ``router`` to the router of its namespace; ``service`` is whatever holds the
     Service name that the subject needs, its own or somebody else's. ``logs`` are the ends of failed servers' logs, by
-    pod.
+    pod. ``requests`` are what people asked for by annotation, by verb. ``window`` is what was counted of stable and the
+    canary since the last look at the checks; None when there is no earlier reading to compare with.
     """
 
     subject: Subject
@@ -165,6 +167,8 @@ class Observed:
     router: tuple[Raw, ...] = ()
     reports: tuple[RouterReport, ...] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, str] = field(default_factory=dict)
+    window: Window | None = None
 
     def kind(self, kind: str) -> list[Raw]:
         """The subject's objects of one kind."""

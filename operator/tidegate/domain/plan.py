@@ -58,7 +58,7 @@ class Plan:
 
     A plan without a ``table`` touches nothing that exists. ``unread`` names revisions that still get requests but whose
     ControllerRevision is gone or cannot be read: their objects stay as they are. ``again`` is None when nothing but an
-    event can change the answer.
+    event can change the answer. ``looked`` says that the window of requests was used up: the next one begins now.
     """
 
     resolve: Resolve | None = None
@@ -70,3 +70,4 @@ class Plan:
     pokes: tuple[Poke, ...] = ()
     events: tuple[Event, ...] = ()
     again: timedelta | None = None
+    looked: bool = False

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from tidegate.api.types import ApiModel
+from tidegate.domain.checks.windows import Traffic
 
-RENDERING = 2
+RENDERING = 3
 """Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
 FIRST_PORT = 20000
-MODELS_PER_ROUTER = 64
+MODELS_PER_ROUTER = 52
+"""As many as fit into the 1 MiB of a ConfigMap with the longest names, all in a rollout and sampled."""
 
 
 class Backend(ApiModel):
@@ -102,7 +104,9 @@ def table_version(table: Table) -> str:
 class RouterReport:
     """What one router says it serves.
 
-    ``endpoints`` holds, by cluster name, the addresses the router would send requests to.
+    ``endpoints`` holds, by cluster name, the addresses the router would send requests to. ``traffic`` holds what the
+    router has counted since it started, HTTP and gRPC together, by revision; one that was not asked for, or could not
+    be read, is absent, and the rest of the report is as good without it.
     """
 
     pod: str
@@ -111,6 +115,7 @@ class RouterReport:
     clusters: str = ""
     routes: Mapping[str, str] = field(default_factory=dict)
     endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
 
 
 def http_cluster(revision: str) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from tidegate.domain.labels import CONFIG, ROLE
 from tidegate.domain.observed import Observed, PodView
 from tidegate.domain.plan import Poke
-from tidegate.domain.rollout.machine import FULL
+from tidegate.domain.rollout.steps import FULL
 from tidegate.domain.routing import (
     MODELS_PER_ROUTER,
     Backend,
@@ -98,16 +98,16 @@ def backends(stable: Fleet | None, canary: Fleet | None, weight: int, others: Se
     """The split between the revisions.
 
     ``weight`` is the canary's share. Stable keeps its share even while its pods are away: the routers follow its pods
-    by themselves, also while no operator runs. When stable has no ready pod and the canary has, the canary gets
-    everything: a refused request helps nobody. A canary without a stable gets all or nothing. ``others`` are on their
-    way out and stay known with weight 0, so that requests under way can end.
+    by themselves, also while no operator runs. When stable has no ready pod and the canary, which has a share already,
+    has one, the canary gets everything: a refused request helps nobody. A canary without a stable gets all or nothing.
+    ``others`` stay known with weight 0: they are warm, or on their way out with requests that must end.
     """
     split: dict[str, int] = dict.fromkeys(others, 0)
     if canary:
         split[canary.revision] = weight if stable or weight == 0 else FULL
     if stable:
         split[stable.revision] = FULL - weight if canary else FULL
-        if canary and stable.ready == 0 and canary.ready > 0 and canary.known:
+        if canary and weight and stable.ready == 0 and canary.ready > 0 and canary.known:
             split |= {stable.revision: 0, canary.revision: FULL}
     return tuple(Backend(revision=name, weight=share) for name, share in sorted(split.items()))
 

@@ -37,6 +37,7 @@ GRPC_METHODS = (
     r"/grpc\.health\.v1\.Health/(Check|Watch)",
 )
 """What clients may call. Repository, shared memory, trace and log control of Triton are not among it."""
+GRPC_COUNTS = "envoy.filters.http.grpc_stats"
 RETRY_ON = "connect-failure,refused-stream,reset-before-request,reset,unavailable"
 BODY_LIMIT = 8 * 1024 * 1024
 """Largest request that can be sent again to another pod, in bytes. Larger ones go through, but are sent once: a router
@@ -80,6 +81,8 @@ def bootstrap() -> Json:
                 }
             ]
         },
+        # Latencies appear in the counters once a flush; a look at them is due every 2 s, and 5 s is Envoy's own pace.
+        "stats_flush_interval": "1s",
         "dynamic_resources": {"lds_config": _source("lds.json"), "cds_config": _source("cds.json")},
         "static_resources": {
             "clusters": [
@@ -94,7 +97,9 @@ def bootstrap() -> Json:
                 {
                     "name": VIEWS,
                     "address": _address("0.0.0.0", 9902),
-                    "filter_chains": [{"filters": [_manager(VIEWS, {"route_config": _config(VIEWS, routes)})]}],
+                    "filter_chains": [
+                        {"filters": [_manager(VIEWS, {"route_config": _config(VIEWS, routes)}, _filters())]}
+                    ],
                 }
             ],
         },
@@ -114,7 +119,19 @@ def _config(name: str, routes: list[Json]) -> Json:
     return {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]}
 
 
-def _manager(prefix: str, routing: Json, log: list[Json] | None = None, filters: tuple[Json, ...] = ()) -> Json:
+def _filters(*before: Json) -> list[Json]:
+    """The filters that a request passes; the router comes last."""
+    router = {"@type": TYPE + "extensions.filters.http.router.v3.Router"}
+    return [*before, {"name": "envoy.filters.http.router", "typed_config": router}]
+
+
+def _grpc_counts() -> Json:
+    """Counts of final gRPC answers by their status, for each cluster: their HTTP status is 200 whatever happened."""
+    config = {"@type": TYPE + "extensions.filters.http.grpc_stats.v3.FilterConfig", "stats_for_all_methods": False}
+    return {"name": GRPC_COUNTS, "typed_config": config}
+
+
+def _manager(prefix: str, routing: Json, filters: list[Json], log: list[Json] | None = None) -> Json:
     manager = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     return {
         "name": "envoy.filters.network.http_connection_manager",
@@ -125,13 +142,7 @@ def _manager(prefix: str, routing: Json, log: list[Json] | None = None, filters:
             "generate_request_id": True,
             "preserve_external_request_id": True,
             "stream_idle_timeout": "0s",
-            "http_filters": [
-                *filters,
-                {
-                    "name": "envoy.filters.http.router",
-                    "typed_config": {"@type": TYPE + "extensions.filters.http.router.v3.Router"},
-                },
-            ],
+            "http_filters": filters,
             **({"access_log": log} if log else {}),
             **routing,
         },
@@ -172,7 +183,7 @@ def listeners(table: Table) -> Json:
         "@type": TYPE + "config.listener.v3.Listener",
         "name": READY,
         "address": _address("0.0.0.0", READY_PORT),
-        "filter_chains": [{"filters": [_manager(READY, {"route_config": _config(READY, answer)})]}],
+        "filter_chains": [{"filters": [_manager(READY, {"route_config": _config(READY, answer)}, _filters())]}],
     }
     return {
         "version_info": listeners_version(table),
@@ -182,13 +193,12 @@ def listeners(table: Table) -> Json:
 
 def _listener(route: Route) -> Json:
     routing = {"rds": {"route_config_name": route.model, "config_source": _source(rds_file(route.model))}}
+    manager = _manager(route.model, routing, _filters(_grpc_counts(), tap.http_filter()), _access_log(route.model))
     return {
         "@type": TYPE + "config.listener.v3.Listener",
         "name": route.model,
         "address": _address("0.0.0.0", route.port),
-        "filter_chains": [
-            {"filters": [_manager(route.model, routing, _access_log(route.model), (tap.http_filter(),))]}
-        ],
+        "filter_chains": [{"filters": [manager]}],
     }
 
 

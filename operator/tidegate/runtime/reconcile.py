@@ -13,9 +13,12 @@ from tidegate.domain.compute import compute
 from tidegate.domain.labels import REVISION
 from tidegate.domain.observed import Observed, Owner, Raw
 from tidegate.domain.plan import Plan
-from tidegate.ports import Clock, Cluster, Telemetry
+from tidegate.domain.rollout.gate import watched
+from tidegate.domain.rollout.people import requests
+from tidegate.ports import Clock, Cluster, Found, Telemetry
 from tidegate.resources.build import own_objects, router_objects
 from tidegate.resources.settings import Settings
+from tidegate.runtime.meter import Measured, Meter
 
 log = logging.getLogger(__name__)
 IDLE = timedelta(minutes=10)
@@ -34,6 +37,7 @@ class Reconciler:
         self._telemetry = telemetry
         self._clock = clock
         self._settings = settings
+        self._meter = Meter()
 
     def __call__(self, namespace: str, name: str) -> timedelta | None:
         """Reconcile once; returns when to come back without an event, None when the object is gone.
@@ -42,21 +46,37 @@ class Reconciler:
         """
         found = self._cluster.find(namespace, name)
         if found is None:
+            self._meter.forget(namespace, name)
             return None
         observed = self._cluster.observe(found.subject)
         if Owner(name, found.subject.uid) not in observed.owners:
             # Deleted since it was found: the router, written without its last owner, would stay forever.
             return None
-        observed = replace(observed, reports=self._telemetry.reports(observed.routers(), observed.table()))
+        observed, measured = self._measured(found, observed)
         now = self._clock.now()
         plan, status = compute(found.spec, found.status, observed, now)
         self._apply(observed, plan)
         if status != found.status:
             self._cluster.write_status(found, status)
+        if plan.looked and measured:
+            self._meter.use(namespace, name, measured)
         for event in plan.events:
             log.info("%s/%s: %s: %s", namespace, name, event.reason, event.message)
             self._cluster.record(found, event, now)
         return plan.again or IDLE
+
+    def _measured(self, found: Found, observed: Observed) -> tuple[Observed, Measured | None]:
+        """The snapshot with what the routers say, and what they counted since the last look at the checks."""
+        pair = watched(found.status)
+        reports = self._telemetry.reports(observed.routers(), observed.table(), pair or ())
+        observed = replace(observed, reports=reports, requests=requests(found.raw["metadata"].get("annotations", {})))
+        subject = found.subject
+        if pair is None:
+            self._meter.forget(subject.namespace, subject.name)
+            return observed, None
+        measured = Measured(pair, self._clock.now(), {r.pod: r for r in reports})
+        window = self._meter.window(subject.namespace, subject.name, measured)
+        return replace(observed, window=window), measured
 
     def _apply(self, observed: Observed, plan: Plan) -> None:
         wanted = own_objects(observed, plan, self._settings)

@@ -151,7 +151,16 @@ def test_a_lost_status_in_mid_rollout_comes_to_the_same_end_and_stable_keeps_its
 
 @pytest.mark.parametrize("share", [5, 25, 50])
 def test_a_lost_status_takes_nothing_away_from_stable(share: int) -> None:
-    world = serving(rollout={"steps": [{"weight": 5}, {"weight": 25}, {"weight": 50}, {"weight": 75, "hold": "30s"}]})
+    world = serving(
+        rollout={
+            "steps": [
+                {"weight": 5, "hold": "1s"},
+                {"weight": 25, "hold": "1s"},
+                {"weight": 50, "hold": "1s"},
+                {"weight": 75, "hold": "30s"},
+            ]
+        }
+    )
     world.move_to(2)
     world.until(lambda w: w.weight(2) == share)
     before = world.weight(1)

@@ -1,12 +1,14 @@
 """The rollout machine, one row a transition."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tidegate.api.rollout import Step
 from tidegate.api.status import RolloutStatus
-from tidegate.api.v1alpha1 import Step
-from tidegate.domain.rollout.machine import Canary, advance, begin, finished, hold_left, pods_for
+from tidegate.domain.rollout.machine import Canary, Course, advance, begin, finished, hold_left
+from tidegate.domain.rollout.steps import pods_for
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS = [Step(weight=5, hold=timedelta(seconds=10)), Step(weight=50, hold=timedelta(seconds=20))]
@@ -48,15 +50,16 @@ ROWS = {
 @pytest.mark.parametrize("row", ROWS)
 def test_one_look_at_a_rollout(row: str) -> None:
     rollout, seen, paused, (step, weight, held) = ROWS[row]
-    after = advance(rollout, STEPS, replicas=4, canary=seen, paused=paused, now=T0)
+    after = advance(rollout, Course(STEPS, 4, paused=paused), replace(seen, passes=True), T0)
     assert (after.step, after.weight, after.step_started_at is not None) == (step, weight, held)
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_second_look_at_the_same_moment_never_skips_a_step(row: str) -> None:
     rollout, seen, paused, _ = ROWS[row]
-    once = advance(rollout, STEPS, replicas=4, canary=seen, paused=paused, now=T0)
-    twice = advance(once, STEPS, replicas=4, canary=seen, paused=paused, now=T0)
+    course, seen = Course(STEPS, 4, paused=paused), replace(seen, passes=True)
+    once = advance(rollout, course, seen, T0)
+    twice = advance(once, course, seen, T0)
     assert twice.step == once.step
     assert twice.weight == once.weight
 

@@ -135,13 +135,13 @@ def test_the_table_can_be_read_back_from_what_is_written() -> None:
     assert set(data) == {TABLE_KEY, "lds.json", "cds.json", "rds-digits.json", "rds-letters.json"}
 
 
-def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_rollout() -> None:
+def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_rollout_and_sampled() -> None:
     models = [f"{'m' * 60}{number:03}" for number in range(MODELS_PER_ROUTER)]
     digest = "sha256:" + "a" * 64
 
     def route(model: str, port: int) -> Route:
         split = [Backend(revision=names.revision(model, f"{mark:08x}"), weight=33, digest=digest) for mark in range(3)]
-        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split))
+        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split), sample_percent=10)
 
     table = Table(routes={model: route(model, 20000 + index) for index, model in enumerate(models)})
     data = router.config_map("n" * 63, (), table, SETTINGS, None)["data"]
