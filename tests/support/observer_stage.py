@@ -159,7 +159,9 @@ class ObserverStage:
 
         eventually("the router has the whole table", served)
 
-    def http(self, requests: int, size: int = 0, *, binary: bool = False, seed: int = 1) -> Outcome:
+    def http(
+        self, requests: int, size: int = 0, *, binary: bool = False, seed: int = 1, pause: float = 0.0
+    ) -> Outcome:
         """Requests by HTTP on one connection, one after the other, about numbers from 0 to 1."""
         chance, outcome = random.Random(seed), Outcome()
         connection = http.client.HTTPConnection(self.router.address, PORT, timeout=10)
@@ -175,10 +177,11 @@ class ObserverStage:
                 outcome.failed += 1
                 connection.close()
             outcome.seconds.append(time.monotonic() - begun)
+            time.sleep(pause)
         connection.close()
         return outcome
 
-    def grpc(self, requests: int, size: int = 0, seed: int = 1) -> Outcome:
+    def grpc(self, requests: int, size: int = 0, *, seed: int = 1, pause: float = 0.0) -> Outcome:
         """The same by gRPC."""
         chance, outcome = random.Random(seed), Outcome()
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -191,7 +194,21 @@ class ObserverStage:
                 except grpc.RpcError:
                     outcome.failed += 1
                 outcome.seconds.append(time.monotonic() - begun)
+                time.sleep(pause)
         return outcome
+
+    def fresh_observer(self, *options: str, per_second: float = 1000.0) -> None:
+        """A new observer process, at the address of the old one, that the router hands exchanges over to."""
+        self.observer.stop(signal.SIGKILL)
+        self.observer.watch(watching(per_second), self.hosts)
+        self.observer.start(*options)
+        self.serve(sampled_route(100, 100, 0))
+
+        def handed_over() -> bool:
+            self.http(1)
+            return bool(self.observer.counts().get("offered"))
+
+        eventually("the router has found the observer", handed_over)
 
     def heap(self) -> int:
         """Bytes that the router has allocated."""
@@ -227,8 +244,6 @@ def observer_stage(folder: Path) -> Iterator[ObserverStage]:
     router.write(table(sampled_route(100, 100, 0)))
     stage = ObserverStage(router, watcher, servers)
     try:
-        watcher.watch(watching(), stage.hosts)
-        watcher.start()
         router.start()
         yield stage
     finally:
