@@ -18,7 +18,13 @@ def stage(running: ObserverStage) -> Iterator[ObserverStage]:
     """Everything runs, nobody is wrong, nothing was counted."""
     for server in running.servers.values():
         server.wrong_below = server.noise = server.delay = 0.0
-        server.status, server.padding, server.asked = 200, 0, 0
-    running.fresh_observer()
+        server.status, server.padding = 200, 0
+    if running.observer.runs and running.usual:
+        running.begin()
+    else:
+        running.fresh_observer()
+    for server in running.servers.values():
+        server.asked = 0
     yield running
-    running.observer.stop(signal.SIGKILL)
+    if running.observer.runs:
+        running.observer.send(signal.SIGCONT)

@@ -24,7 +24,7 @@ from tritonclient.grpc import service_pb2_grpc
 from tidegate.adapters.envoy import EnvoyTelemetry
 from tidegate.domain.names import OBSERVER
 from tidegate.domain.routing import Backend, Route, up_to_date
-from tidegate.domain.watching import Watched, WatchedOutput, Watching
+from tidegate.domain.watching import Watched, WatchedOutput, Watching, watching_version
 from tidegate.resources import observer
 
 LABEL = WatchedOutput(name="label", datatype="INT64", shape=(-1, 1))
@@ -94,6 +94,11 @@ class ObserverProcess:
         finally:
             self._process.kill()
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def memory(self) -> int:
         """Bytes of memory that it occupies."""
         assert self._process
@@ -142,6 +147,10 @@ class ObserverStage:
     observer: ObserverProcess
     servers: dict[str, LabelServer]
     telemetry: EnvoyTelemetry = field(default_factory=EnvoyTelemetry)
+    base: dict[str, Any] = field(default_factory=dict)
+    """What was counted before the test."""
+    usual: bool = True
+    """Whether the observer has the usual options and plan."""
 
     @property
     def hosts(self) -> dict[str, str]:
@@ -159,9 +168,7 @@ class ObserverStage:
 
         eventually("the router has the whole table", served)
 
-    def http(
-        self, requests: int, size: int = 0, *, binary: bool = False, seed: int = 1, pause: float = 0.0
-    ) -> Outcome:
+    def http(self, requests: int, size: int = 0, *, binary: bool = False, seed: int = 1, pause: float = 0.0) -> Outcome:
         """Requests by HTTP on one connection, one after the other, about numbers from 0 to 1."""
         chance, outcome = random.Random(seed), Outcome()
         connection = http.client.HTTPConnection(self.router.address, PORT, timeout=10)
@@ -197,18 +204,33 @@ class ObserverStage:
                 time.sleep(pause)
         return outcome
 
-    def fresh_observer(self, *options: str, per_second: float = 1000.0) -> None:
+    def fresh_observer(self, *options: str) -> None:
         """A new observer process, at the address of the old one, that the router hands exchanges over to."""
         self.observer.stop(signal.SIGKILL)
-        self.observer.watch(watching(per_second), self.hosts)
+        self.observer.watch(watching(), self.hosts)
         self.observer.start(*options)
+        self.usual = not options
+        self.begin()
+
+    def watch(self, what: Watching) -> None:
+        """Another plan; returns once it is followed."""
+        self.usual = False
+        self.observer.watch(what, self.hosts)
+        wanted = watching_version(what)
+        eventually("the plan is followed", lambda: self.observer.counts()["plan"] == wanted)
+
+    def begin(self) -> None:
+        """Wait until exchanges arrive, and count from here on."""
         self.serve(sampled_route(100, 100, 0))
+        known = self.observer.counts().get("offered")
 
         def handed_over() -> bool:
             self.http(1)
-            return bool(self.observer.counts().get("offered"))
+            return self.observer.counts().get("offered") != known
 
-        eventually("the router has found the observer", handed_over)
+        eventually("exchanges arrive", handed_over, 60)
+        self.base = {}
+        self.base = self.settled()
 
     def heap(self) -> int:
         """Bytes that the router has allocated."""
@@ -223,8 +245,23 @@ class ObserverStage:
             dropped = sum(d["count"] for d in found["dropped"] if d["reason"] in HANDED_OVER)
             return found if handled + dropped == sum(found["offered"].values()) else None
 
-        found: dict[str, Any] = eventually("everything is compared", done, 60)
-        return found
+        return since(self.base, eventually("everything is compared", done, 60))
+
+
+def since(base: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
+    """What was counted after ``base``; what is 0 is left out."""
+    pairs = {(p["answered"], p["replayed"]): p for p in base.get("pairs", [])}
+    dropped = {(d["model"], d["reason"]): d["count"] for d in base.get("dropped", [])}
+    found: dict[str, Any] = counts | {"pairs": [], "dropped": []}
+    for pair in counts["pairs"]:
+        old = pairs.get((pair["answered"], pair["replayed"]), {"compared": 0, "agreed": 0})
+        new = pair | {key: pair[key] - old[key] for key in ("compared", "agreed")}
+        found["pairs"] += [new] if new["compared"] else []
+    for drop in counts["dropped"]:
+        count = drop["count"] - dropped.get((drop["model"], drop["reason"]), 0)
+        found["dropped"] += [drop | {"count": count}] if count else []
+    found["offered"] = counts["offered"].get("digits", 0) - base.get("offered", 0)
+    return found
 
 
 HANDED_OVER = ("refused", "alone", "rate", "queue", "unsupported", "decode", "unreachable", "unjudged")

@@ -14,7 +14,7 @@ from tidegate.domain.checks.evidence import Bet
 
 REPEATABLE = 0.01
 """A model that differs from itself in at most this share of its answers is held against the absolute limit."""
-LEVELS = (REPEATABLE, 0.02, 0.04, 0.08, 0.16, 0.32)
+LEVELS = (REPEATABLE, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 
 
 def allowed(noise: float, limit: float) -> float:
