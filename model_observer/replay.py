@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 NOISE_SHARE = 0.1
 """Share of the replays that go to the revision that answered."""
 FIRST_NOISE_SHARE = 0.5
-FIRST_NOISE = 30
+FIRST_NOISE = 250
 """So many come sooner: until noise is known, nothing can be proven to be more than noise."""
 MAX_WAITING = 256
 

@@ -29,17 +29,17 @@ def binomial(chance: random.Random, n: int, share: float) -> int:
 
 
 def rollout(seed: int, crossed: float, own: float, looks: int) -> tuple[Finding, int]:
-    """18 replays to the other revision and 2 to the same one at each look; the last finding, and looks until then."""
+    """The last finding, and replays until then: 20 at each look, half of the first 500 and then a tenth for noise."""
     chance, memory = random.Random(seed), Memory()
     finding = None
     for look in range(1, looks + 1):
-        memory, finding = CHECK.step(
-            memory, window(18, binomial(chance, 18, crossed), 2, binomial(chance, 2, own)), TERMS
-        )
+        noisy = 10 if look <= 25 else 2
+        seen = window(20 - noisy, binomial(chance, 20 - noisy, crossed), noisy, binomial(chance, noisy, own))
+        memory, finding = CHECK.step(memory, seen, TERMS)
         if finding.verdict is Verdict.FAIL:
-            return finding, look
+            return finding, 20 * look
     assert finding
-    return finding, looks
+    return finding, 20 * looks
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,12 @@ def test_a_canary_within_what_the_noise_allows_is_hardly_ever_rolled_back(crosse
 
 
 @pytest.mark.parametrize(
-    ("crossed", "own", "looks"), [(1.0, 0.0, 40), (0.5, 0.0, 60), (0.2, 0.0, 120), (0.6, 0.1, 150), (0.9, 0.3, 150)]
+    ("crossed", "own", "replays"), [(1.0, 0.0, 200), (0.5, 0.0, 400), (0.2, 0.0, 800), (0.6, 0.1, 700), (0.9, 0.3, 600)]
 )
-def test_a_canary_that_differs_by_more_than_noise_is_rolled_back(crossed: float, own: float, looks: int) -> None:
+def test_a_canary_that_differs_by_more_than_noise_is_rolled_back(crossed: float, own: float, replays: int) -> None:
     for seed in range(20):
-        finding, needed = rollout(seed, crossed, own, looks)
+        finding, _ = rollout(seed, crossed, own, replays // 20)
         assert finding.verdict is Verdict.FAIL, (seed, finding)
-        assert needed <= looks
 
 
 def test_a_model_that_repeats_itself_is_held_against_the_absolute_limit() -> None:

@@ -1,4 +1,4 @@
-"""Promises of the operator's side: an observer that lies, floods or is silent gives no data, and objects are complete."""
+"""Promises of the operator's side: an observer that lies, floods or is silent gives no data; objects are complete."""
 
 import json
 import socket

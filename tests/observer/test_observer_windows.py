@@ -54,14 +54,6 @@ def test_a_model_that_does_not_repeat_itself_shows_its_noise_and_not_more(stage:
         assert abs(agreed - 0.68) < 5 * (0.22 / compared) ** 0.5
 
 
-def test_one_replay_in_ten_asks_the_same_revision_again_once_the_first_are_there(stage: ObserverStage) -> None:
-    stage.http(150, pause=PAUSE)
-    stage.begin()
-    stage.http(REQUESTS, pause=PAUSE)
-    noise, crossed = share(stage, STABLE, STABLE)[0], share(stage, STABLE, CANARY)[0]
-    assert 0.03 < noise / (noise + crossed) < 0.2
-
-
 def test_the_operator_reads_what_was_compared_and_stops_a_canary_that_predicts_otherwise(stage: ObserverStage) -> None:
     stage.servers[CANARY].wrong_below = 1.0
     telemetry = ObserverTelemetry()
