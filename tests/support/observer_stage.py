@@ -75,7 +75,7 @@ class ObserverProcess:
         command += ["--plan", str(self._folder / observer.PLAN_KEY), *options]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        eventually("the observer answers", lambda: self._alive() and self.page("/healthz") == "ok\n")
+        eventually("the observer answers", lambda: self._alive() and self.page("/healthz") == "ok\n", 60)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
