@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,8 @@ _REASONS: Final = (
     "SignatureMissing",
     "SignatureInvalid",
     "PublicKeyInvalid",
+    "ParityFailed",
+    "NotReachable",
 )
 
 
@@ -41,6 +45,20 @@ def success(manifest: Manifest, signature: Signature | None = None) -> dict[str,
         for kind, found in (("inputs", manifest.contract.inputs), ("outputs", manifest.contract.outputs))
     }
     return fields | tensors if len(_encode(fields | tensors)) <= MAX_BYTES else fields
+
+
+@contextmanager
+def reported(path: Path | None) -> Iterator[dict[str, Any]]:
+    """Leave what the command found out in the termination log, whatever happens; a failure with it, if there is one."""
+    report: dict[str, Any] = {}
+    try:
+        yield report
+    except BaseException as error:
+        if path is not None:
+            write(path, report | failure(error))
+        raise
+    if path is not None:
+        write(path, report)
 
 
 def failure(error: BaseException) -> dict[str, str]:

@@ -11,11 +11,11 @@ import grpc
 import pytest
 from envoy_router import Router, eventually
 from envoy_servers import RevisionServer
-from envoy_stage import CANARY, PORT, STABLE, Stage, route, table
+from envoy_stage import CANARY, PORT, STABLE, Stage, known, route, table
 
 from tidegate.domain.checks.meter import window
 from tidegate.domain.checks.windows import Traffic
-from tidegate.domain.routing import RouterReport, knows
+from tidegate.domain.routing import RouterReport
 
 INFER = "/v2/models/digits/infer"
 RPC = "/inference.GRPCInferenceService/ModelInfer"
@@ -57,10 +57,8 @@ def halves(stage: Stage) -> Stage:
 
 
 def prepared(stage: Stage) -> Stage:
-    wanted = table(route((STABLE, 50), (CANARY, 50), timeout=1))
-    stage.serve(*wanted.routes.values())
-    known = {name: frozenset({stage.servers[name].address}) for name in BOTH}
-    eventually("pods are known", lambda: all(knows(stage.report(wanted), r, a) for r, a in known.items()))
+    stage.serve(route((STABLE, 50), (CANARY, 50), timeout=1))
+    known(stage, *BOTH)
     return stage
 
 

@@ -17,7 +17,7 @@ from tidegate.adapters.observer import SCHEMA, ObserverTelemetry, read_windows
 from tidegate.domain.observed import Owner, PodView
 from tidegate.domain.routing import Table, clusters_version, listeners_version, route_version
 from tidegate.domain.watching import Watched, Watching, watching_version
-from tidegate.resources import envoy, observer, router, tap
+from tidegate.resources import envoy, observer, tap
 from tidegate.resources.settings import Settings
 
 SETTINGS = Settings(packager_image="packager", router_image="envoy", observer_image="observer")
@@ -214,4 +214,3 @@ def test_every_object_of_the_observer_goes_with_the_last_model() -> None:
     for item in made:
         assert [o["uid"] for o in item["metadata"]["ownerReferences"]] == ["uid-1"]
         assert item["metadata"]["labels"]["tidegate.dev/component"] == "observer"
-    assert router.SELECTOR != observer.SELECTOR

@@ -13,8 +13,20 @@ from tidegate.domain.routing import Route, Table
 
 
 @dataclass(frozen=True)
+class Base:
+    """The bundle that serves now, by digest: what a new one must not take away from its clients."""
+
+    digest: str
+    uri: str
+    credentials: SecretReference | None
+
+
+@dataclass(frozen=True)
 class Resolve:
-    """A Job that reads one bundle's manifest, and checks its signature where there is a ``public_key``."""
+    """A Job that reads one bundle's manifest, and checks its signature where there is a ``public_key``.
+
+    With a ``base`` it also compares the contract of the two.
+    """
 
     key: str
     attempt: int
@@ -24,6 +36,21 @@ class Resolve:
     service_account: str | None
     image_pull_secrets: tuple[str, ...] = ()
     public_key: SecretKeyReference | None = None
+    base: Base | None = None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A Job that replays a revision's golden cases on its ready pods, whose ``addresses`` are plain IP addresses."""
+
+    revision: str
+    attempt: int
+    uri: str
+    digest: str
+    addresses: tuple[str, ...]
+    credentials: SecretReference | None
+    service_account: str | None
+    image_pull_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,3 +98,4 @@ class Plan:
     events: tuple[Event, ...] = ()
     again: timedelta | None = None
     looked: bool = False
+    replay: Replay | None = None

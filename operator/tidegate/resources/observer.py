@@ -2,11 +2,11 @@
 
 import json
 
-from tidegate.domain.labels import COMPONENT
+from tidegate.domain.labels import COMPONENT, MANAGED, MANAGER
 from tidegate.domain.names import OBSERVER
 from tidegate.domain.observed import Owner
 from tidegate.domain.watching import Watched, Watching, watching_version
-from tidegate.resources.meta import Manifest, container_security, pod_security, shared_metadata
+from tidegate.resources.meta import NAME_LABEL, Manifest, container_security, owner_reference, pod_security
 from tidegate.resources.settings import Settings
 from tidegate.resources.triton import GRPC, HTTP
 
@@ -52,7 +52,13 @@ def config_map(
 
 
 def _metadata(namespace: str, owners: tuple[Owner, ...]) -> Manifest:
-    return shared_metadata(namespace, OBSERVER, owners, "observer")
+    """The observer belongs to every ModelDeployment of the namespace, and goes with the last."""
+    return {
+        "name": OBSERVER,
+        "namespace": namespace,
+        "labels": SELECTOR | {MANAGED: MANAGER, NAME_LABEL: OBSERVER},
+        "ownerReferences": [owner_reference(o.name, o.uid, controller=False) for o in owners],
+    }
 
 
 def service(namespace: str, owners: tuple[Owner, ...]) -> Manifest:

@@ -104,7 +104,8 @@ class Window:
 
     ``stable`` and ``canary`` are over the same time; None when the routers gave no reading for it. ``agreement`` is
     None while nobody compares predictions. ``values`` has the results of PromQL queries by the name of the check; a
-    query without a result, or with NaN, is absent or NaN. ``seconds`` is the length of the window.
+    query without a result, or with NaN, is absent or NaN, and ``reasons`` says why. ``seconds`` is the length of the
+    window.
     """
 
     seconds: float
@@ -112,6 +113,7 @@ class Window:
     canary: Traffic | None = None
     agreement: Agreement | None = None
     values: Mapping[str, float] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
