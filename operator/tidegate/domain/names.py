@@ -4,6 +4,7 @@ import hashlib
 
 MAX_LABEL = 63
 ROUTER = "tidegate-router"
+OBSERVER = "tidegate-observer"
 
 
 def router(shard: int) -> str:

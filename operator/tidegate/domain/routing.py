@@ -16,12 +16,12 @@ from pydantic import Field
 from tidegate.api.types import ApiModel
 from tidegate.domain.checks.windows import Traffic
 
-RENDERING = 4
+RENDERING = 5
 """Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
 FIRST_PORT = 20000
-MODELS_PER_ROUTER = 44
-"""As many as fit into the 1 MiB of a ConfigMap with the longest names, all of them in a rollout with one more revision
-on its way out: 23.3 kB each.
+MODELS_PER_ROUTER = 38
+"""As many as fit into the 1 MiB of a ConfigMap with the longest names, all of them sampled, and in a rollout with one
+more revision on its way out: 27.1 kB each.
 """
 
 
@@ -41,6 +41,7 @@ class Route(ApiModel):
     """How one model's requests are split.
 
     With an ``affinity`` a client stays on its revision: by its address, or by the value of ``affinity_header``.
+    ``sample_percent`` of the inferences are handed to the observer as well.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Route(ApiModel):
     affinity: Literal["None", "ClientAddress", "Header"] = "None"
     affinity_header: str = ""
     backends: tuple[Backend, ...] = ()
+    sample_percent: int = 0
 
     def shares(self) -> tuple[Backend, ...]:
         """The backends with a weight, in the order in which clients are dealt out to them.
@@ -116,16 +118,23 @@ def _version(content: object) -> str:
 def split_version(route: Route) -> str:
     """Version of how a model's requests are split by weight: what decisions rest on."""
     split = tuple(b.model_copy(update={"role": ""}) for b in route.shares())
-    return _version(["split", route.model_copy(update={"backends": split}).to_wire()])
+    return _version(["split", route.model_copy(update={"backends": split, "sample_percent": 0}).to_wire()])
 
 
 def route_version(route: Route) -> str:
-    """Version of one model's route (Envoy RDS): of its split, and of the names that requests may ask for.
+    """Version of one model's route (Envoy RDS): of its split, and of the names it goes by and its sample.
 
-    A revision that comes without a weight, or a role that changes hands, changes the second part only. Nothing that
-    waits for a split waits for it.
+    A revision that comes without a weight, a role that changes hands, or another share for the observer changes the
+    second part only. Nothing that waits for a split waits for it.
     """
-    return f"{split_version(route)}-{_version(['names', [[b.revision, b.digest, b.role] for b in route.backends]])}"
+    beside = ["names", [[b.revision, b.digest, b.role] for b in route.backends]]
+    sample = [route.sample_percent] if route.sample_percent else []
+    return f"{split_version(route)}-{_version([*beside, *sample])}"
+
+
+def sampled(table: Table) -> bool:
+    """Whether exchanges of any model are handed to the observer."""
+    return any(route.sample_percent for route in table.routes.values())
 
 
 def listeners_version(table: Table) -> str:
@@ -135,7 +144,8 @@ def listeners_version(table: Table) -> str:
 
 def clusters_version(table: Table) -> str:
     """Version of all clusters of a router (Envoy CDS)."""
-    return _version(["cds", sorted(b.revision for r in table.routes.values() for b in r.backends)])
+    revisions = sorted(b.revision for r in table.routes.values() for b in r.backends)
+    return _version(["cds", revisions, *(["observer"] if sampled(table) else [])])
 
 
 def table_version(table: Table) -> str:

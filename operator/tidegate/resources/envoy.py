@@ -18,6 +18,7 @@ from tidegate.domain.routing import (
     listeners_version,
     route_version,
 )
+from tidegate.resources import tap
 from tidegate.resources.triton import GRPC, HTTP
 
 Json = dict[str, Any]
@@ -194,7 +195,7 @@ def listeners(table: Table) -> Json:
 
 def _listener(route: Route) -> Json:
     routing = {"rds": {"route_config_name": route.model, "config_source": _source(rds_file(route.model))}}
-    manager = _manager(route.model, routing, _filters(_grpc_counts()), _access_log(route.model))
+    manager = _manager(route.model, routing, _filters(_grpc_counts(), tap.http_filter()), _access_log(route.model))
     return {
         "@type": TYPE + "config.listener.v3.Listener",
         "name": route.model,
@@ -213,6 +214,7 @@ def clusters(table: Table, namespace: str, cluster_domain: str) -> Json:
             found.append(_cluster(http_cluster(backend.revision), host, HTTP, {"http_protocol_options": {}}))
             keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
             found.append(_cluster(grpc_cluster(backend.revision), host, GRPC, {"http2_protocol_options": keepalive}))
+    found += tap.clusters(table, namespace, cluster_domain)
     return {"version_info": clusters_version(table), "resources": found}
 
 
@@ -292,7 +294,7 @@ def route(entry: Route) -> Json:
             }
         ],
     }
-    return {"version_info": route_version(entry), "resources": [config]}
+    return {"version_info": route_version(entry), "resources": [tap.with_twins(entry, config)]}
 
 
 def _header(key: str, value: str) -> Json:

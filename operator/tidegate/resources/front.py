@@ -50,7 +50,8 @@ def disruption_budget(subject: Subject) -> Manifest:
 def network_policy(subject: Subject, shard: int) -> Manifest:
     """Requests reach Triton through the model's router only: Triton's own management calls stay out of reach.
 
-    The golden cases are replayed before the router sends anything, so their Job asks the pods themselves.
+    The golden cases are replayed before the router sends anything, so their Job asks the pods themselves. The observer
+    does so as well, with requests that came through the router.
     """
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -61,7 +62,10 @@ def network_policy(subject: Subject, shard: int) -> Manifest:
             "policyTypes": ["Ingress"],
             "ingress": [
                 {
-                    "from": [{"podSelector": {"matchLabels": router_selector(shard)}}],
+                    "from": [
+                        {"podSelector": {"matchLabels": router_selector(shard)}},
+                        {"podSelector": {"matchLabels": {COMPONENT: "observer"}}},
+                    ],
                     "ports": [{"port": HTTP, "protocol": "TCP"}, {"port": GRPC, "protocol": "TCP"}],
                 },
                 {

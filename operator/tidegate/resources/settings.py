@@ -19,3 +19,4 @@ class Settings:
     operator_namespace: str = "tidegate-system"
     cluster_domain: str = "cluster.local"
     image_pull_policy: str = "IfNotPresent"
+    observer_image: str = "tidegate/observer"

@@ -142,7 +142,7 @@ def test_the_table_can_be_read_back_from_what_is_written() -> None:
     assert set(data) == {TABLE_KEY, "lds.json", "cds.json", "rds-digits.json", "rds-letters.json"}
 
 
-def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_rollout() -> None:
+def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_rollout_and_sampled() -> None:
     models = [f"{'m' * 60}{number:03}" for number in range(MODELS_PER_ROUTER)]
     digest = "sha256:" + "a" * 64
 
@@ -151,8 +151,8 @@ def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_r
             Backend(revision=names.revision(model, f"{mark:08x}"), weight=33, digest=digest, role=role)
             for mark, role in enumerate(("stable", "canary", ""))
         ]
-        sticky = {"affinity": "Header", "affinity_header": "h" * 128}
-        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split), **sticky)
+        more = {"affinity": "Header", "affinity_header": "h" * 128, "sample_percent": 10}
+        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split), **more)
 
     table = Table(routes={model: route(model, 20000 + index) for index, model in enumerate(models)})
     data = router.config_map("n" * 63, 12, (), table, SETTINGS, None)["data"]
@@ -175,7 +175,7 @@ def test_a_model_of_a_further_router_leads_to_it_and_to_no_other() -> None:
     assert by_name["Service/digits"]["spec"]["selector"] == pods
     assert by_name["Service/digits"]["metadata"]["labels"][SHARD] == "3", "it remembers its router"
     policy = by_name["NetworkPolicy/digits"]["spec"]["ingress"][0]["from"]
-    assert policy == [{"podSelector": {"matchLabels": pods}}]
+    assert policy == [{"podSelector": {"matchLabels": found}} for found in (pods, {COMPONENT: "observer"})]
     for item in shared:
         assert item["metadata"]["name"] == "tidegate-router-3"
         assert item["metadata"]["labels"][SHARD] == "3"
@@ -232,12 +232,14 @@ def test_a_drain_always_gets_on_and_takes_one_pod_at_a_time() -> None:
     assert [b["spec"]["maxUnavailable"] for b in budgets] == [1, 1]
 
 
-def test_triton_takes_requests_from_routers_and_the_check_of_its_own_model_only() -> None:
+def test_triton_takes_requests_from_routers_the_observer_and_the_check_of_its_own_model_only() -> None:
     policy = next(item for item in OWN if item["kind"] == "NetworkPolicy")
     found = [(p["port"], who) for rule in policy["spec"]["ingress"] for p in rule["ports"] for who in rule["from"]]
     routers = {"podSelector": {"matchLabels": {COMPONENT: "router", SHARD: "0"}}}
+    watcher = {"podSelector": {"matchLabels": {COMPONENT: "observer"}}}
     parity = {"podSelector": {"matchLabels": {MODEL: "digits", COMPONENT: "parity"}}}
-    assert found == [(8000, routers), (8001, routers), (8000, parity), (8002, {"namespaceSelector": {}})]
+    both = [(port, who) for port in (8000, 8001) for who in (routers, watcher)]
+    assert found == [*both, (8000, parity), (8002, {"namespaceSelector": {}})]
     assert policy["spec"]["podSelector"]["matchLabels"] == {MODEL: "digits", COMPONENT: "server"}
 
 

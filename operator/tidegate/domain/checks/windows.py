@@ -79,11 +79,23 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Predictions of the canary that were compared with stable's for the same input, and how many of them agree."""
+class NoiseFloor:
+    """Predictions of stable that were compared with its own for the same input, and how many of them agree."""
 
     compared: int = 0
     agreed: int = 0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Predictions of the canary that were compared with stable's for the same input, and how many of them agree.
+
+    ``noise`` is None where nobody compares stable with itself: its predictions then are taken as repeatable.
+    """
+
+    compared: int = 0
+    agreed: int = 0
+    noise: NoiseFloor | None = None
 
 
 @dataclass(frozen=True)
