@@ -79,7 +79,7 @@ class Scene:
 
     def measuring(self, meter: Meter | None = None, *, prometheus: bool = True) -> Measuring:
         cluster = cast(Cluster, self)
-        return Measuring(cluster, self, self, meter or Meter(), self if prometheus else None)
+        return Measuring(cluster, self, self, meter or Meter(), queries=self if prometheus else None, observers=None)
 
 
 def looks(scene: Scene, measuring: Measuring, model: Found, seconds: float = 2.0) -> Observed:
