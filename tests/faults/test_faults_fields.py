@@ -151,7 +151,7 @@ def rolling(rollout: Raw) -> World:
     world.settle()
     judged = "checks" in rollout.get("analysis", {})
     world.cluster.wrong[digest(2)], world.cluster.slow[digest(2)] = 0.02 if judged else 0.003, 1.02
-    world.values, world.agreement = {"business": 0.5}, Agreement(100, 95)
+    world.values, world.agreement = {"business": 0.5}, Agreement(100, 95 if judged else 100)
     world.move_to(2)
     world.run(30)
     return world
