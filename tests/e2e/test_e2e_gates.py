@@ -143,3 +143,34 @@ def test_a_canary_without_requests_answers_those_who_name_it(serving: Space) -> 
     serving.kubectl("annotate", "md", MODEL, "tidegate.dev/promote=now")
     serving.wait_ready(MODEL)
     assert ask(address, MODEL, 0.0)[0] == 2.0
+
+
+SHADOW = [{"shadow": {"percent": 50, "hold": "15s"}}]
+
+
+def test_predictions_that_differ_are_found_on_copies_and_no_client_sees_one(serving: Space, tmp_path: Path) -> None:
+    with unharmed(load(serving, tmp_path), serving.say, serving.explain) as sent:
+        roll_out(serving, "lying", steps=SHADOW, analysis={"minRequests": 20})
+        condition = given_up(serving, "AnalysisFailed", 180)
+    serving.say(condition["message"][:200])
+    assert "predictions" in condition["message"]
+    assert {r.revision for r in sent.requests() if r.revision} == {serving.status(MODEL)["stable"]["revision"]}
+    observer = "tidegate.dev/component=observer"
+    serving.until(lambda: not serving.objects("deployments", observer), "the observer has gone", seconds=60)
+
+
+def test_equal_predictions_pass_beside_clients_that_notice_nothing(serving: Space, tmp_path: Path) -> None:
+    with unharmed(load(serving, tmp_path), serving.say, serving.explain):
+        serving.patch(
+            MODEL,
+            {
+                "server": {"args": ["--log-verbose=0"]},
+                "rollout": {"steps": SHADOW, "analysis": {"minRequests": 20, "checks": [ERRORS]}},
+            },
+        )
+        serving.until(
+            lambda: any(c["check"] == "predictions" for c in serving.status(MODEL).get("analysis", ())),
+            "predictions are compared",
+            seconds=120,
+        )
+        serving.wait_ready(MODEL)
