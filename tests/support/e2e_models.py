@@ -117,7 +117,7 @@ def _with_graph(change: Callable[[onnx.GraphProto], None]) -> Callable[[Path], N
 
 
 def _failing(graph: onnx.GraphProto) -> None:
-    """Fails for whole numbers, as clients send them, and not for the random ones of a warm-up: bad under requests only."""
+    """Fails for whole numbers, as clients send them, and not for the random ones of a warm-up."""
     numbers = {"table": np.zeros((1, WIDTH)), "low": np.array(1.5), "high": np.array(200.0)}
     for name, value in numbers.items():
         graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))
