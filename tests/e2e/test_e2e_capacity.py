@@ -1,6 +1,7 @@
 """Rollouts on the last GPUs: the real scheduler places pods on simulated nodes that have so many devices."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -8,7 +9,6 @@ from e2e_world import Raw, Space, World
 
 from devcluster.driver import SimulatedNodes
 
-MODEL = "adder"
 GPU = "nvidia.com/gpu"
 
 
@@ -23,10 +23,21 @@ class Case:
 
     @property
     def name(self) -> str:
-        """A word for namespaces and nodes."""
+        """A word for it."""
         return f"{self.replicas}-{self.free}-{self.shortage.lower()}"
 
+    @property
+    def model(self) -> str:
+        """Name of the ModelDeployment."""
+        return f"adder-{self.name}"
 
+
+WORDS = {
+    "Wait": "Waits:",
+    "Surge": "Starts",
+    "InPlace": "one pod at a time",
+    "Recreate": "interrupts requests",
+}
 CASES = (
     Case(1, 0, "Wait", "Wait"),
     Case(1, 0, "Recreate", "Recreate"),
@@ -50,42 +61,48 @@ def deploy(space: Space, case: Case) -> None:
             "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
         }
     }
-    manifest = space.manifest(MODEL, space.world.bundles["adder:1"], replicas=case.replicas)
+    manifest = space.manifest(case.model, space.world.bundles["adder:1"], replicas=case.replicas)
     manifest["spec"]["server"] |= {"accelerator": "GPU", "template": template, "resources": {"limits": {GPU: 1}}}
     manifest["spec"]["rollout"] |= {"steps": [], "budget": {"maxExtraReplicas": 1, "onShortage": case.shortage}}
     space.apply(manifest)
-    space.wait_ready(MODEL)
+
+
+@pytest.fixture(scope="module")
+def space(make_space: Callable[[str], Space]) -> Iterator[Space]:
+    """Every case is a model of its own, and all of them roll out at once."""
+    space = make_space("gpus")
+    for case in CASES:
+        deploy(space, case)
+    space.wait_ready(*(case.model for case in CASES), seconds=240)
+    for case in CASES:
+        space.point_to(case.model, space.world.bundles["adder:2"])
+    yield space
+    for case in CASES:
+        space.world.kubectl("delete", "node", f"gpu-{case.name}-0", "--wait=false")
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
-def test_a_rollout_on_the_last_gpus_ends_or_says_that_it_waits(make_space: Callable[[str], Space], case: Case) -> None:
-    space = make_space(f"gpu-{case.name}")
-    deploy(space, case)
-    space.point_to(MODEL, space.world.bundles["adder:2"])
+def test_a_rollout_on_the_last_gpus_ends_or_says_that_it_waits(space: Space, case: Case) -> None:
+    def planned() -> list[str]:
+        return [message for reason, message in space.events(case.model) if reason == "Planned"]
 
-    def plan() -> Raw:
-        return dict(space.status(MODEL).get("rollout", {}).get("plan", {}))
-
-    space.until(lambda: plan() or space.condition(MODEL).get("status") == "True", "a plan", seconds=60)
-    planned = [message for reason, message in space.events(MODEL) if reason == "Planned"]
-    space.say(f"{case.mode}: {planned}")
+    space.until(planned, "a plan", seconds=90)
+    space.say(f"{case.name}: {planned()[-1]}")
+    assert WORDS[case.mode] in planned()[-1]
     if case.mode == "Wait":
-        space.until(lambda: plan().get("mode") == "Wait", "it waits", seconds=30)
-        assert space.condition(MODEL, "CapacityAvailable")["status"] == "False"
-        assert space.status(MODEL)["stable"]["version"] == "1"
-        assert len(space.ready_servers(MODEL, space.status(MODEL)["stable"]["revision"])) == case.replicas
+        space.until(
+            lambda: space.condition(case.model, "CapacityAvailable").get("status") == "False", "it waits", seconds=30
+        )
+        status = space.status(case.model)
+        assert status["stable"]["version"] == "1"
+        assert len(space.ready_servers(case.model, status["stable"]["revision"])) == case.replicas
         make_room(space.world, case)
-    space.wait_ready(MODEL, seconds=180)
-    assert space.status(MODEL)["stable"]["version"] == "2"
-    assert len(planned) >= 1
-    if case.mode != "Wait":
-        words = {"Surge": "Starts", "InPlace": "one pod at a time", "Recreate": "interrupts requests"}
-        assert words[case.mode] in planned[-1]
+    space.wait_ready(case.model, seconds=240)
+    assert space.status(case.model)["stable"]["version"] == "2"
 
 
 def make_room(world: World, case: Case) -> None:
     """One more device on the node."""
-    room = (
-        f'{{"status":{{"allocatable":{{"{GPU}":"{case.replicas + 1}"}},"capacity":{{"{GPU}":"{case.replicas + 1}"}}}}}}'
-    )
-    world.kubectl("patch", "node", f"gpu-{case.name}-0", "--subresource=status", "--type=merge", "-p", room)
+    devices = {GPU: str(case.replicas + 1)}
+    patch = json.dumps({"status": {"allocatable": devices, "capacity": devices}})
+    world.kubectl("patch", "node", f"gpu-{case.name}-0", "--subresource=status", "--type=merge", "-p", patch)
