@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from model_packager.errors import PackagerError
-from model_packager.manifest import Manifest
+from model_packager.manifest import Manifest, Tensor
 from model_packager.signing import Signature
 
 MAX_BYTES: Final = 4096  # the kubelet keeps no more of a termination log
@@ -40,11 +40,18 @@ def success(manifest: Manifest, signature: Signature | None = None) -> dict[str,
         "ir": manifest.compatibility.ir_version,
         **({"signedBy": signature.key_id} if signature else {}),
     }
-    tensors = {
-        kind: [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in found]
+    tensors: dict[str, Any] = {
+        kind: [_tensor(t) for t in found]
         for kind, found in (("inputs", manifest.contract.inputs), ("outputs", manifest.contract.outputs))
     }
+    tensors["maxBatchSize"] = manifest.contract.max_batch_size
     return fields | tensors if len(_encode(fields | tensors)) <= MAX_BYTES else fields
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    """What a controller needs of a tensor. Of labels, of which there may be many, only whether there are any counts."""
+    told = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+    return told | ({"labelled": True} if tensor.labels else {})
 
 
 @contextmanager

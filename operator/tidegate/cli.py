@@ -97,6 +97,7 @@ def _prometheus(url: str, token_file: Path | None, ca_file: Path | None) -> "Pro
 def run(
     packager_image: Annotated[str, typer.Option(envvar="TIDEGATE_PACKAGER_IMAGE", help="Image of model-packager.")],
     router_image: Annotated[str, typer.Option(envvar="TIDEGATE_ROUTER_IMAGE", help="Image of Envoy.")],
+    observer_image: Annotated[str, typer.Option(envvar="TIDEGATE_OBSERVER_IMAGE", help="Image of model-observer.")],
     router_replicas: Annotated[int, typer.Option(envvar="TIDEGATE_ROUTER_REPLICAS", min=1)] = 2,
     router_resources: Annotated[
         str, typer.Option(envvar="TIDEGATE_ROUTER_RESOURCES", help="JSON: requests and limits of a router.")
@@ -129,6 +130,7 @@ def run(
     resources = _resources(router_resources)
     settings = Settings(
         packager_image=packager_image,
+        observer_image=observer_image,
         router_image=router_image,
         router_replicas=router_replicas,
         drain_seconds=drain_seconds,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain.capacity import CapacityFacts
+from tidegate.domain.checks.comparisons import Comparisons
 from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.observed import Observed, PodView, Raw, Subject
 from tidegate.domain.plan import Event, Poke
@@ -78,6 +79,14 @@ class Telemetry(Protocol):
 
         Only the requests of ``revisions`` are counted.
         """
+        ...
+
+
+class Observers(Protocol):
+    """What observers have compared."""
+
+    def comparisons(self, observers: Sequence[PodView]) -> Mapping[str, Comparisons]:
+        """Everything counted since each observer started, by its pod; one that does not answer is left out."""
         ...
 
 

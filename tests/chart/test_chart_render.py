@@ -72,6 +72,7 @@ def test_the_operator_gets_its_flags(render: Render, helm4: Path) -> None:
     assert pod(render(helm4))["containers"][0]["args"][0] == "run"
     assert arguments(render(helm4)) == {
         "--packager-image": "tidegate/packager:0.1.0",
+        "--observer-image": "tidegate/observer:0.1.0",
         "--router-image": "envoyproxy/envoy:v1.40.0",
         "--router-replicas": "2",
         "--drain-seconds": "40",
@@ -187,6 +188,7 @@ def test_a_digest_wins_over_a_tag(render: Render, helm4: Path) -> None:
     registry = "registry.example.com:5000/ml"
     assert pod(rendered)["containers"][0]["image"] == f"{registry}/operator@sha256:{'1' * 64}"
     assert flags["--packager-image"] == f"{registry}/packager:2.0"
+    assert flags["--observer-image"] == f"{registry}/observer:2.0"
     assert flags["--router-image"] == f"{registry}/envoy@sha256:{'2' * 64}"
     assert yaml.safe_load(flags["--router-resources"])["limits"] == {"memory": "512Mi"}
 

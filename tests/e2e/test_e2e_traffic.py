@@ -85,7 +85,8 @@ class Traffic:
 def traffic(world: World, make_space: Callable[[str], Space], tmp_path_factory: pytest.TempPathFactory) -> Traffic:
     """One model of two pods for all tests here; each test takes it as the one before left it."""
     space = make_space("traffic")
-    space.deploy(MODEL, world.bundles["adder:1"], replicas=2)
+    # Without a history no version is known to be good, so that every rollout here takes its steps.
+    space.deploy(MODEL, world.bundles["adder:1"], replicas=2, revisionHistoryLimit=0)
     space.wait_ready(MODEL)
     return Traffic(space, tmp_path_factory.mktemp("traffic"))
 

@@ -4,11 +4,8 @@ from collections.abc import Callable
 
 import grpc
 import pytest
-from envoy_router import eventually
-from envoy_servers import RevisionServer
-from envoy_stage import CANARY, DIGESTS, PORT, STABLE, Stage, known, neighbour, route, table
+from envoy_stage import CANARY, DIGESTS, PORT, STABLE, Stage, known, neighbour, route
 
-from tidegate.domain.checks.windows import Traffic
 from tidegate.domain.routing import Route, names_like, serves
 
 INFER = "/v2/models/digits/infer"
@@ -128,29 +125,3 @@ def test_a_canary_that_comes_without_weight_changes_no_split_that_is_waited_for(
     promoted = named((STABLE, 100), (CANARY, 0), roles={CANARY: "stable"})
     assert serves(report, promoted)
     assert not names_like(report, promoted)
-
-
-def test_requests_by_name_are_not_counted_for_the_checks(before_its_first_step: Stage) -> None:
-    stage = before_its_first_step
-    stage.servers[CANARY].status, stage.servers[CANARY].rpc_status = 500, grpc.StatusCode.INTERNAL
-    before = stage.report(table(), (STABLE, CANARY)).traffic
-    for _ in range(3):
-        stage.router.ask(PORT, INFER, "POST", {HEADER: "canary"})
-        with pytest.raises(grpc.RpcError):
-            rpc(stage, CANARY)
-        stage.router.ask(PORT, INFER, "POST", {HEADER: STABLE})
-    for _ in range(4):
-        stage.router.ask(PORT, INFER, "POST")
-
-    def after() -> dict[str, Traffic] | None:
-        found = dict(stage.report(table(), (STABLE, CANARY)).traffic)
-        return found if found[STABLE].latency.total == before[STABLE].latency.total + 4 else None
-
-    found = eventually("the latencies of the four are there", after)
-    assert found[CANARY] == before[CANARY]
-    assert found[STABLE].requests == before[STABLE].requests + 4
-    assert answered(stage.servers[CANARY]) == 6
-
-
-def answered(server: RevisionServer) -> int:
-    return len(server.asked) + len(server.called)

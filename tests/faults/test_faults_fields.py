@@ -67,7 +67,10 @@ def _query(**query: Any) -> Raw:
 LATENCY, ERRORS = {"name": "a", "percentile": 95}, {"name": "a", "maxPercent": 1}
 CHECK = "rollout.analysis.checks[]"
 ROLLING: dict[str, tuple[Raw, Raw]] = {
-    "rollout.strategy": ({"strategy": "BlueGreen", "steps": []}, {"strategy": "Recreate", "steps": []}),
+    "rollout.strategy": (
+        {"strategy": "BlueGreen", "steps": [{"pause": {}}]},
+        {"strategy": "Recreate", "steps": [{"pause": {}}]},
+    ),
     "rollout.steps[].weight": (_steps({"weight": 50, "hold": "1h"}), _steps({"weight": 33, "hold": "1h"})),
     "rollout.steps[].hold": (_steps(STEP, {"pause": {}}), _steps(STEP | {"hold": "1h"}, {"pause": {}})),
     "rollout.steps[].pause.duration": (_steps({"pause": {}}), _steps({"pause": {"duration": "5s"}})),
@@ -94,6 +97,14 @@ ROLLING: dict[str, tuple[Raw, Raw]] = {
     f"{CHECK}.prometheus.max": (_query(), _query(max=0.2)),
     f"{CHECK}.prometheus.min": (_query(), _query(min=0.7)),
     f"{CHECK}.prometheus.sustained": (_query(max=0.2), _query(max=0.2, sustained="1h")),
+    "rollout.budget.maxExtraReplicas": (
+        _steps({"pause": {}}),
+        _steps({"pause": {}}) | {"budget": {"maxExtraReplicas": 1}},
+    ),
+    "rollout.budget.onShortage": (
+        _steps({"pause": {}}) | {"budget": {"maxExtraReplicas": 1}, "strategy": "BlueGreen"},
+        _steps({"pause": {}}) | {"budget": {"maxExtraReplicas": 1, "onShortage": "InPlace"}, "strategy": "BlueGreen"},
+    ),
     "rollout.bake.duration": (_steps(), _steps() | {"bake": {"duration": "1h"}}),
     "rollout.bake.keepReplicas": (
         _steps() | {"bake": {"duration": "1h"}},
@@ -101,7 +112,14 @@ ROLLING: dict[str, tuple[Raw, Raw]] = {
     ),
 }
 """Two rollouts that differ in one field, which shows while they are under way."""
-OWN_TEST = {"model.digest", "paused", "rollout.progressDeadline", "revisionHistoryLimit"}
+OWN_TEST = {
+    "model.allowBreaking",
+    f"{CHECK}.prometheus.query",
+    "model.digest",
+    "paused",
+    "rollout.progressDeadline",
+    "revisionHistoryLimit",
+}
 ONE_VALUE = {"traffic.router"}
 """Fields with a single legal value: they are there so that another can be added."""
 
@@ -133,7 +151,7 @@ def rolling(rollout: Raw) -> World:
     world.settle()
     judged = "checks" in rollout.get("analysis", {})
     world.cluster.wrong[digest(2)], world.cluster.slow[digest(2)] = 0.02 if judged else 0.003, 1.02
-    world.values, world.agreement = {"business": 0.5}, Agreement(100, 95)
+    world.values, world.agreement = {"business": 0.5}, Agreement(100, 95 if judged else 100)
     world.move_to(2)
     world.run(30)
     return world
@@ -176,6 +194,16 @@ def test_a_pause_shows_in_a_rollout() -> None:
     other.edit(paused=True)
     for world in (one, other):
         world.run(10)
+    assert rendered(one) != rendered(other)
+
+
+def test_allowing_a_breaking_contract_shows_where_there_is_one() -> None:
+    one, other = World(make_spec(1)), World(make_spec(1))
+    for world, allowed in ((one, False), (other, True)):
+        world.cluster.contracts[digest(2)] = "Breaking"
+        world.settle()
+        world.edit(model={"uri": uri(2), "allowBreaking": allowed})
+        world.run(30)
     assert rendered(one) != rendered(other)
 
 

@@ -52,6 +52,17 @@ def test_a_client_of_the_canary_stays_with_it_whatever_weight_it_rises_to(route:
     assert set(low) <= set(high)
 
 
+@given(routes(), st.integers(1, 100))
+def test_a_canary_that_takes_over_from_another_gets_that_ones_clients_whatever_its_name(
+    route: Route, weight: int
+) -> None:
+    names = {b.role: b.revision for b in route.backends}
+    if route.affinity == "None" or "canary" not in names or "stable" not in names:
+        return
+    found = place(weighed(route, {"stable": 100 - weight, "canary": weight}), names["canary"])
+    assert found == range(weight)
+
+
 @given(routes(), routes())
 def test_a_router_is_said_to_serve_a_split_exactly_when_it_has_that_split(served: Route, wanted: Route) -> None:
     report = RouterReport(pod="r", routes={"digits": route_version(served)})

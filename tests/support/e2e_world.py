@@ -49,12 +49,14 @@ def connect(platform: Platform) -> ApiServer:
     return ApiServer(client.ApiClient(settings))
 
 
-def ask(address: str, model: str, x: float = 1.0) -> tuple[float, dict[str, str]]:
+def ask(
+    address: str, model: str, x: float = 1.0, headers: dict[str, str] | None = None
+) -> tuple[float, dict[str, str]]:
     """One request over HTTP: the first number of the answer, and the headers. Raises AssertionError for any but 200."""
     connection = http.client.HTTPConnection(address, timeout=20)
     tensor = {"name": "x", "shape": [1, WIDTH], "datatype": "FP32", "data": [x] * WIDTH}
     try:
-        connection.request("POST", f"/v2/models/{model}/infer", json.dumps({"inputs": [tensor]}))
+        connection.request("POST", f"/v2/models/{model}/infer", json.dumps({"inputs": [tensor]}), headers or {})
         answer = connection.getresponse()
         body = answer.read()
     finally:

@@ -48,6 +48,7 @@ OWN_KINDS = (
 )
 NAMED_KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy")
 """Kinds of which the subject has one under its own name."""
+OBSERVER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "Service")
 ROUTER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "PodDisruptionBudget")
 API_VERSIONS = {kind: group.removeprefix("/apis/").removeprefix("/api/") for kind, (group, _) in PATHS.items()}
 
@@ -107,6 +108,9 @@ class KubeCluster:
             service=named.get("Service") or foreign.pop("Service", None),
             foreign=tuple(foreign.values()),
             logs=self._logs(subject, own),
+            observer=tuple(
+                o for kind in OBSERVER_KINDS for o in self._list(kind, subject.namespace, f"{COMPONENT}=observer")
+            ),
         )
         return self._with_router(observed)
 

@@ -119,12 +119,5 @@ ROLLOUT_RULES = (
     ),
     between(f"{CHECKS}[].prometheus.sustained", "1s", "24h", "sustained"),
     between("spec.rollout.bake.duration", "0s", "24h", "duration"),
-    Rule(
-        "spec.rollout.budget",
-        "!has(self.maxExtraReplicas) || self.maxExtraReplicas > 0 || self.onShortage != 'Wait'",
-        lambda budget: budget.get("maxExtraReplicas") != 0 or budget.get("onShortage") != "Wait",
-        "without an extra pod a rollout would wait for ever: set onShortage to InPlace or Recreate, or allow 1",
-        field=".maxExtraReplicas",
-    ),
     between("spec.rollout.progressDeadline", "10s", "24h", "progressDeadline"),
 )

@@ -136,6 +136,9 @@ class Artifact(ApiModel):
         default=None, description="Its contract beside that of the stable revision; absent when there was none."
     )
     inputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Inputs of the contract.")
+    max_batch_size: int | None = Field(
+        default=None, description="Largest batch of the contract; 0 means that the first dimension is no batch."
+    )
     outputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Outputs of the contract.")
 
 

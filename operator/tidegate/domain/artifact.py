@@ -110,7 +110,7 @@ def _answer(spec: ModelDeploymentSpec, job: JobView) -> Artifact | None:
     report = job.result(RESOLVING)
     if report is None or "reason" in report or not _says_enough(spec, report):
         return None
-    fields = {key: report[key] for key in ("digest", "name", "version", "sizeBytes") if key in report}
+    fields = {key: report[key] for key in ("digest", "name", "version", "sizeBytes", "maxBatchSize") if key in report}
     # The contract is for people: one that is too long for status is left out, and the bundle runs all the same.
     short = {key: report[key] for key in ("inputs", "outputs") if len(report.get(key) or ()) in range(1, 65)}
     try:

@@ -281,7 +281,10 @@ def _course(look: Look, rollout: RolloutStatus, stable: StoredRevision | None) -
     spec = look.spec
     if stable is None:
         return Course(steps=(), replicas=1)
-    whole = spec.rollout.strategy != "Canary"
+    plan = rollout.plan
+    room = plan is None or plan.mode == "Recreate" or plan.extra is None or plan.extra >= spec.replicas
+    # Where there is no room for every pod at once, they take over one by one.
+    whole = spec.rollout.strategy != "Canary" and room
     paused = spec.paused and not look.forced
     return Course(steps_of(spec.rollout, rollout), spec.replicas, whole=whole, paused=paused)
 
@@ -376,7 +379,8 @@ def _promoted(look: Look, target: StoredRevision, stable: StoredRevision | None)
     choice = Choice(target, target, promoted=True, override=look.override, notes=look.notes)
     if stable is None or look.override or look.spec.rollout.bake.duration == timedelta(0):
         return choice
-    if look.spec.rollout.strategy == "Recreate" or look.observed.deployment(stable.name) is None:
+    no_room = look.spec.rollout.strategy == "Recreate" or look.spec.rollout.budget.max_extra_replicas == 0
+    if no_room or look.observed.deployment(stable.name) is None:
         return choice
     bake = BakeStatus(revision=target.name, former=stable.name, started_at=look.now)
     return replace(choice, former=stable, bake=bake)

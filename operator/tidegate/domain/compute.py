@@ -15,6 +15,7 @@ from tidegate.domain.choice import Choice, choose, deadline_of, failure_of, stab
 from tidegate.domain.contract import gate, promise
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
+from tidegate.domain.observing import observer_pokes, sample_percent, watching
 from tidegate.domain.plan import Plan, Workload
 from tidegate.domain.report import events, report
 from tidegate.domain.revision import StoredRevision, revision_of
@@ -57,7 +58,9 @@ def compute(
     choice = choose(spec, status, observed, target, now)
     used = [r for r in (choice.stable, choice.canary, choice.former) if r]
     needed, known = leftovers(observed, {r.name for r in used})
-    situation, table = _situation(spec, status, observed, resolution, choice, known)
+    percent = sample_percent(choice, steps_of(spec.rollout, choice.rollout))
+    watched = watching(observed, choice, resolution.artifact, percent)
+    situation, table = _situation(spec, status, observed, resolution, choice, known, percent)
     after = report(spec, status, observed, situation, now)
     unread = _unread(observed, choice, needed)
     plan = Plan(
@@ -72,10 +75,11 @@ def compute(
         unread=unread,
         route=situation.route,
         table=table,
-        pokes=pokes(observed, table, now),
+        pokes=(*pokes(observed, table, now), *observer_pokes(observed, watched, now)),
         events=events(status, after, situation),
         looked=choice.looked,
         replay=choice.parity.job if choice.parity else None,
+        watching=watched,
     )
     reports = live_reports(observed)
     answer = bool(reports) and all(r is not None and r.reachable for r in reports)
@@ -113,12 +117,14 @@ def _situation(
     resolution: Resolution,
     choice: Choice,
     known: list[str],
+    percent: int,
 ) -> tuple[Situation, Table]:
     """Everything that status tells, and the routes of the model's router."""
     stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
     weight = choice.rollout.weight if choice.rollout else 0
     split = _named(backends(stable, canary, weight, _silent(choice, known)), observed, choice)
     route = _route(spec.traffic, observed.subject.name, observed.table(), status.port, split)
+    route = route.model_copy(update={"sample_percent": percent})
     replayed = choice.parity.cause if choice.parity else None
     situation = Situation(
         resolution=resolution,
@@ -227,7 +233,9 @@ def _workloads(
         wanted = sizes.canary if sizes else replicas
         loads.append(Workload(choice.canary, wanted, "canary" if choice.stable else "stable"))
     if choice.former:
-        loads.append(Workload(choice.former, min(spec.rollout.bake.keep_replicas, replicas), "canary"))
+        allowed = spec.rollout.budget.max_extra_replicas
+        kept = min(spec.rollout.bake.keep_replicas, replicas, replicas if allowed is None else allowed)
+        loads.append(Workload(choice.former, kept, "canary"))
     stored = observed.revisions()
     for name in needed:
         if name in stored:

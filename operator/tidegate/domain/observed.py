@@ -18,9 +18,11 @@ from tidegate.domain.checks.windows import Window
 from tidegate.domain.labels import ATTEMPT, COMPONENT, KEY, MANAGED, MANAGER, MODEL, PARITY, REVISION, SHARD
 from tidegate.domain.revision import Pins, Revision, StoredRevision
 from tidegate.domain.routing import RouterReport, Table, shard_of
+from tidegate.domain.watching import Watching
 
 Raw = Mapping[str, Any]
 TABLE_KEY = "table.json"
+WATCHING_KEY = "watching.json"
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,8 @@ class Observed:
     or somebody else's. ``logs`` are the ends of failed servers' logs, by pod. ``requests`` are what people asked for by
     annotation, by verb. ``window`` is what was counted of stable and the canary since the last look at the checks; None
     when there is no earlier reading to compare with. ``capacity`` is what was read of the cluster's room, where a plan
-    needs it.
+    needs it. ``observer`` are the objects of the namespace's observer, and ``watched`` says by pod which version of
+    what it watches it reported.
     """
 
     subject: Subject
@@ -207,6 +210,8 @@ class Observed:
     requests: Mapping[str, str] = field(default_factory=dict)
     window: Window | None = None
     capacity: CapacityFacts | None = None
+    observer: tuple[Raw, ...] = ()
+    watched: Mapping[str, str] = field(default_factory=dict)
 
     def kind(self, kind: str) -> list[Raw]:
         """The subject's objects of one kind."""
@@ -273,6 +278,25 @@ class Observed:
         """Pods of the subject's router that have not ended and are not on their way out."""
         views = (PodView(o) for o in self.router if o["kind"] == "Pod" and (shard_label(o) or 0) == self.shard)
         return tuple(v for v in views if not v.leaving and not v.ended)
+
+    def watching(self) -> Watching:
+        """What the observer was told to watch. A text that cannot be read is written anew."""
+        for item in self.observer:
+            if item["kind"] == "ConfigMap":
+                try:
+                    return Watching.model_validate_json(item.get("data", {}).get(WATCHING_KEY, "{}"))
+                except ValidationError:
+                    return Watching()
+        return Watching()
+
+    def observers(self) -> tuple[PodView, ...]:
+        """Observer pods that have not ended and are not on their way out."""
+        views = (PodView(o) for o in self.observer if o["kind"] == "Pod")
+        return tuple(v for v in views if not v.leaving and not v.ended)
+
+    def watched_by(self, pod: str) -> str | None:
+        """The version of what to watch that an observer reported; None while it says nothing."""
+        return self.watched.get(pod)
 
     def name_taken(self) -> bool:
         """True when a name that the subject needs belongs to somebody else."""

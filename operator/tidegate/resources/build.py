@@ -7,7 +7,7 @@ names what was not yet asked for.
 from tidegate.domain import names
 from tidegate.domain.observed import Observed
 from tidegate.domain.plan import Plan
-from tidegate.resources import front, router, workloads
+from tidegate.resources import front, observer, router, workloads
 from tidegate.resources.jobs import parity_job, resolve_job
 from tidegate.resources.meta import Manifest
 from tidegate.resources.settings import Settings
@@ -41,6 +41,21 @@ def router_objects(observed: Observed, plan: Plan, settings: Settings) -> list[M
         router.disruption_budget(namespace, shard, owners),
         router.config_map(namespace, shard, owners, plan.table, settings, _table_version(observed)),
         router.deployment(namespace, shard, owners, settings),
+    ]
+
+
+def observer_objects(observed: Observed, plan: Plan, settings: Settings) -> list[Manifest]:
+    """The namespace's observer while any model is watched."""
+    if plan.watching is None or not plan.watching.models:
+        return []
+    namespace, owners = observed.subject.namespace, observed.owners
+    found = next((o for o in observed.observer if o["kind"] == "ConfigMap"), None)
+    version = str(found["metadata"]["resourceVersion"]) if found else None
+    return [
+        observer.network_policy(namespace, owners, settings),
+        observer.config_map(namespace, owners, plan.watching, settings, version),
+        observer.service(namespace, owners),
+        observer.deployment(namespace, owners, settings),
     ]
 
 

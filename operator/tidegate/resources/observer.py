@@ -4,7 +4,7 @@ import json
 
 from tidegate.domain.labels import COMPONENT, MANAGED, MANAGER
 from tidegate.domain.names import OBSERVER
-from tidegate.domain.observed import Owner
+from tidegate.domain.observed import WATCHING_KEY, Owner
 from tidegate.domain.watching import Watched, Watching, watching_version
 from tidegate.resources.meta import NAME_LABEL, Manifest, container_security, owner_reference, pod_security
 from tidegate.resources.settings import Settings
@@ -14,7 +14,7 @@ SELECTOR = {COMPONENT: "observer"}
 TAP_PORT, VIEWS_PORT = 18080, 18081
 OBSERVER_UID = 10001
 FOLDER = "/etc/tidegate-observer"
-PLAN_KEY, WATCHING_KEY = "plan.json", "watching.json"
+PLAN_KEY = "plan.json"
 MEMORY = 64 * 1024 * 1024
 """Bytes of exchanges that the observer holds at once. Its container's limit leaves room for decoding them."""
 LEAVE_SECONDS = 5

@@ -18,6 +18,7 @@ from tidegate.adapters.api import ApiServer, connect
 from tidegate.adapters.envoy import EnvoyTelemetry
 from tidegate.adapters.kube import KubeCluster
 from tidegate.adapters.lease import LeaseLock
+from tidegate.adapters.observer import ObserverTelemetry
 from tidegate.domain.revision import Pins
 from tidegate.ports import Queries
 from tidegate.resources.settings import Settings
@@ -66,7 +67,14 @@ async def run(options: Options) -> int:
     api = ApiServer(client, may_write=lambda: not elector.lost.is_set())
     pins = Pins(packager_image=options.settings.packager_image, drain_seconds=options.settings.drain_seconds)
     cluster = KubeCluster(api, pins, identity())
-    reconciler = Reconciler(cluster, EnvoyTelemetry(), SystemClock(), options.settings, options.prometheus)
+    reconciler = Reconciler(
+        cluster,
+        EnvoyTelemetry(),
+        SystemClock(),
+        options.settings,
+        queries=options.prometheus,
+        observers=ObserverTelemetry(),
+    )
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
     heartbeat = Heartbeat()

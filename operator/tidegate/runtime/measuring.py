@@ -10,7 +10,7 @@ from tidegate.domain.observed import Observed
 from tidegate.domain.rollout.gate import watched
 from tidegate.domain.rollout.people import requests
 from tidegate.domain.rollout.planning import needs_capacity
-from tidegate.ports import Clock, Cluster, Found, Queries, Telemetry
+from tidegate.ports import Clock, Cluster, Found, Observers, Queries, Telemetry
 from tidegate.runtime.meter import Measured, Meter
 
 NO_PROMETHEUS = "the operator knows no Prometheus: install it with prometheus.url"
@@ -20,13 +20,21 @@ class Measuring:
     """Adds to a snapshot what was measured; every part is asked only while a decision needs it."""
 
     def __init__(
-        self, cluster: Cluster, telemetry: Telemetry, clock: Clock, meter: Meter, queries: Queries | None
+        self,
+        cluster: Cluster,
+        telemetry: Telemetry,
+        clock: Clock,
+        meter: Meter,
+        *,
+        queries: Queries | None,
+        observers: Observers | None,
     ) -> None:
         self._cluster = cluster
         self._telemetry = telemetry
         self._clock = clock
         self._meter = meter
         self._queries = queries
+        self._observers = observers
 
     def measure(self, found: Found, observed: Observed) -> tuple[Observed, Measured | None]:
         """The snapshot with everything measured, and the routers' counts, from which the next window may begin."""
@@ -38,7 +46,9 @@ class Measuring:
         if pair is None:
             self._meter.forget(subject.namespace, subject.name)
             return observed, None
-        measured = Measured(pair, self._clock.now(), {r.pod: r for r in reports})
+        compared = self._observers.comparisons(observed.observers()) if self._observers else {}
+        observed = replace(observed, watched={pod: found.plan for pod, found in compared.items()})
+        measured = Measured(pair, self._clock.now(), {r.pod: r for r in reports}, compared)
         window = self._meter.window(subject.namespace, subject.name, measured)
         return replace(observed, window=self._asked(found, pair, window)), measured
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from tidegate.domain.compute import compute
 from tidegate.domain.observed import Owner
-from tidegate.ports import Clock, Cluster, Queries, Telemetry
+from tidegate.ports import Clock, Cluster, Observers, Queries, Telemetry
 from tidegate.resources.settings import Settings
 from tidegate.runtime.measuring import Measuring
 from tidegate.runtime.meter import Meter
@@ -28,14 +28,19 @@ class Reconciler:
         telemetry: Telemetry,
         clock: Clock,
         settings: Settings,
+        *,
         queries: Queries | None = None,
+        observers: Observers | None = None,
     ) -> None:
-        """``queries`` answers the PromQL of checks; None where the installation knows no Prometheus."""
+        """``queries`` answers the PromQL of checks; None where the installation knows no Prometheus.
+
+        ``observers`` tells what they compared; without it nothing is ever compared.
+        """
         self._cluster = cluster
         self._clock = clock
         self._settings = settings
         self._meter = Meter()
-        self._measuring = Measuring(cluster, telemetry, clock, self._meter, queries)
+        self._measuring = Measuring(cluster, telemetry, clock, self._meter, queries=queries, observers=observers)
 
     def __call__(self, namespace: str, name: str) -> timedelta | None:
         """Reconcile once; returns when to come back without an event, None when the object is gone.

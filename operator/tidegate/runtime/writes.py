@@ -7,7 +7,7 @@ from tidegate.domain.labels import REVISION
 from tidegate.domain.observed import Observed, Raw
 from tidegate.domain.plan import Plan
 from tidegate.ports import Writes
-from tidegate.resources.build import own_objects, router_objects
+from tidegate.resources.build import observer_objects, own_objects, router_objects
 from tidegate.resources.settings import Settings
 
 PRUNED = frozenset({"ControllerRevision", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service"})
@@ -24,6 +24,10 @@ def carry_out(writes: Writes, observed: Observed, plan: Plan, settings: Settings
         existing[key(observed.service)] = observed.service
     for manifest in wanted:
         ensure(writes, manifest, existing.get(key(manifest)))
+    watching = {key(o): o for o in observed.observer}
+    watchers = observer_objects(observed, plan, settings)
+    for manifest in watchers:
+        ensure(writes, manifest, watching.get(key(manifest)))
     shared = {key(o): o for o in observed.router}
     for manifest in router_objects(observed, plan, settings):
         ensure(writes, manifest, shared.get(key(manifest)))
@@ -31,6 +35,11 @@ def carry_out(writes: Writes, observed: Observed, plan: Plan, settings: Settings
         writes.poke(observed.subject.namespace, poke)
     if plan.table is not None:
         _prune(writes, existing, {key(o) for o in wanted}, plan.unread)
+    if plan.watching is not None and not watchers:
+        # Nothing is compared any more: the routers, which come first, hand nothing over either.
+        for item in observed.observer:
+            if item["kind"] != "Pod" and "deletionTimestamp" not in item["metadata"]:
+                writes.delete(item)
 
 
 def ensure(writes: Writes, manifest: dict[str, Any], existing: Raw | None) -> None:

@@ -112,6 +112,15 @@ def test_blue_green_waits_for_room_for_all_pods_at_once() -> None:
     assert world.ready
 
 
+def test_blue_green_takes_over_pod_by_pod_where_that_is_allowed() -> None:
+    world = with_places(4, 4, strategy="BlueGreen", steps=[{"parity": {}}], budget={"onShortage": "InPlace"})
+    world.move_to(2)
+    world.settle()
+    assert world.ready
+    assert world.split() == {"2": 100}
+    assert world.cluster.most_pods <= 4
+
+
 def test_pods_that_find_no_place_change_a_plan_that_did_not_know() -> None:
     world = with_places(2, 2, budget={"onShortage": "InPlace"})
     world.capacity = CapacityFacts("vision", unread=("nodes may not be listed",))

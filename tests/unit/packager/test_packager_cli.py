@@ -105,6 +105,7 @@ def test_resolve_reports_what_a_controller_needs(bundle: Path, root: str, tmp_pa
         "name": "small",
         "version": "1",
         "sizeBytes": manifest.size_bytes,
+        "maxBatchSize": 32,
         "opset": 18,
         "ir": 8,
         "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 6]}],

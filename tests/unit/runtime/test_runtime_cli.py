@@ -18,7 +18,7 @@ from tidegate.resources.settings import DEFAULT_LIMITS, DEFAULT_REQUESTS
 from tidegate.runtime import app
 from tidegate.runtime.app import Options
 
-RUN = ["run", "--packager-image", "packager:1", "--router-image", "envoy:1"]
+RUN = ["run", "--packager-image", "packager:1", "--router-image", "envoy:1", "--observer-image", "observer:1"]
 ROOT = Path(__file__).parents[3]
 
 
@@ -108,7 +108,7 @@ def test_an_option_that_cannot_be_used_is_named(started: list[Options], args: li
     assert started == []
 
 
-@pytest.mark.parametrize("missing", ["--packager-image", "--router-image"])
+@pytest.mark.parametrize("missing", ["--packager-image", "--router-image", "--observer-image"])
 def test_an_image_that_is_missing_is_asked_for(started: list[Options], missing: str) -> None:
     place = RUN.index(missing)
     result = invoke(*RUN[:place], *RUN[place + 2 :])
@@ -131,6 +131,7 @@ def test_every_option_reaches_the_operator(started: list[Options]) -> None:
 
 def test_options_can_come_from_the_environment(started: list[Options]) -> None:
     env = {"TIDEGATE_PACKAGER_IMAGE": "p:2", "TIDEGATE_ROUTER_IMAGE": "r:2", "TIDEGATE_DRAIN_SECONDS": "7"}
+    env["TIDEGATE_OBSERVER_IMAGE"] = "o:2"
     assert invoke("run", **env).exit_code == 0
     settings = started[0].settings
     assert (settings.packager_image, settings.router_image, settings.drain_seconds) == ("p:2", "r:2", 7)

@@ -70,7 +70,8 @@ def sized(plan: BudgetStatus | None, goal: Goal, observed: Observed, stable: str
     if by is None:
         return Sizes(goal.replicas, scene.canary.wanted, min(scene.weight, goal.weight))
     sizes = sizes_by(by, goal.replicas, goal.weight, scene, before_weight=goal.pods)
-    if goal.whole and sizes.weight > scene.weight and scene.canary.ready < goal.replicas and by.mode != "Recreate":
+    all_at_once = goal.whole and by.mode != "Recreate"
+    if all_at_once and sizes.weight > scene.weight and scene.canary.ready < goal.replicas:
         return Sizes(sizes.stable, sizes.canary, scene.weight)
     return sizes
 
