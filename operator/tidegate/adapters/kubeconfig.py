@@ -29,6 +29,6 @@ def person(kubeconfig: str | None = None, context: str | None = None) -> tuple[A
         contexts, current = config.list_kube_config_contexts(path)  # type: ignore[no-untyped-call]
         config.load_kube_config(path, context=context, client_configuration=settings)  # type: ignore[no-untyped-call]
     except (config.ConfigException, OSError, yaml.YAMLError, TypeError) as error:
-        raise Unavailable(f"there is no cluster to work with: {error}") from error
+        raise Unavailable(f"there is no cluster to work with: {' '.join(str(error).split())}") from error
     chosen = next((found for found in contexts if found["name"] == context), current) if context else current
     return client(settings), (chosen.get("context") or {}).get("namespace") or DEFAULT_NAMESPACE

@@ -110,7 +110,10 @@ def _since(model: Model, now: datetime) -> Iterator[str]:
         begun = rollout.step_started_at or rollout.progressed_at
         yield f"It last moved at {since(begun, now)}; the rollout began at {since(rollout.started_at, now)}."
     elif ready:
-        yield f"That has been so since {since(ready.last_transition_time, now)}."
+        failure = model.status.last_failure
+        same = failure is not None and ready.status == "False" and failure.reason == ready.reason
+        begun = failure.time if failure and same else ready.last_transition_time
+        yield f"That has been so since {since(begun, now)}."
 
 
 def _checks(model: Model) -> Iterator[str]:
@@ -137,7 +140,9 @@ def _next(model: Model, now: datetime) -> Iterator[str]:
         yield "Wait a moment; when it stays so, look whether the operator runs."
     elif model.suspend:
         yield "To let it serve, set spec.suspend to false."
-    elif (rollout and rollout.aborted) or model.status.override:
+    elif model.status.override:
+        yield f"To run what spec asks for: {command(model, 'retry')} To run something else, edit spec."
+    elif rollout and rollout.aborted:
         yield f"Edit spec to ask for another version, or try this one again: {command(model, 'retry')}"
     elif model.paused and rollout:
         yield f"To let it go on: {command(model, 'resume')}"
@@ -178,4 +183,4 @@ def _next_of_rollout(model: Model, now: datetime) -> Iterator[str]:
 
 def command(model: Model, verb: str) -> str:
     """What to type."""
-    return f"kubectl md {verb} {model.name} -n {model.namespace}."
+    return f"`kubectl md {verb} {model.name} -n {model.namespace}`."

@@ -74,6 +74,8 @@ def from_status(request: Request, before: ModelDeploymentStatus, after: ModelDep
     carried_out = {PROMOTE: _promoted, ABORT: _aborted, RETRY: _retried, ROLLBACK_TO: _back}[request.verb](
         request, before, after
     )
+    if carried_out and request.verb == ROLLBACK_TO:
+        return Outcome(True, f"Revision {request.argument} is to run, as somebody asked.")
     told = f"was {'carried out' if carried_out else 'not carried out'}, as far as status tells; there is no event of it"
     return Outcome(carried_out, f"The request to {request.verb} {told}.")
 

@@ -54,7 +54,7 @@ class CheckView:
 
 @dataclass(frozen=True)
 class ConditionView:
-    """Conditions that are not as they should be, for one reason."""
+    """Conditions that are not as they should be, for one reason; ``since`` is when the last of them changed."""
 
     types: tuple[str, ...]
     reason: str
@@ -89,13 +89,18 @@ class Told:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that ``status`` shows."""
+    """Everything that ``status`` shows.
+
+    ``current`` is False while status is about an older spec than the one that is there, ``looked_at`` until the
+    operator has written any status.
+    """
 
     namespace: str
     name: str
     state: str
     phase: str
     current: bool
+    looked_at: bool
     paused: bool
     uri: str
     digest: str
@@ -120,6 +125,7 @@ def report_of(model: Model, now: datetime) -> Report:
         state={"READY": "Ready", "FAILED": "Failed", "UNDER_WAY": "UnderWay"}[state_of(model).name],
         phase=status.phase.value if status.phase else "Unknown",
         current=model.seen,
+        looked_at=status.observed_generation is not None,
         paused=model.paused,
         uri=model.uri,
         digest=status.artifact.digest if status.artifact and status.artifact.uri == model.uri else "",
@@ -240,7 +246,7 @@ def amiss(model: Model) -> tuple[ConditionView, ...]:
         if _is_amiss(condition):
             groups.setdefault((condition.reason, condition.message), []).append(condition)
     return tuple(
-        ConditionView(tuple(c.type for c in found), reason, message, min(c.last_transition_time for c in found))
+        ConditionView(tuple(c.type for c in found), reason, message, max(c.last_transition_time for c in found))
         for (reason, message), found in groups.items()
     )
 

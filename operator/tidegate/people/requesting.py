@@ -113,8 +113,10 @@ def _outcome(cluster: Cluster, before: Model, after: Model, request: Request, kn
             return from_status(request, before.status, after.status)
         if found := from_events(request, events, known):
             return found
-        if time.monotonic() >= deadline:
-            return from_status(request, before.status, after.status)
+        guessed = from_status(request, before.status, after.status)
+        # From one former revision to another there is no event, and status leaves no doubt.
+        if time.monotonic() >= deadline or (guessed.carried_out and request.verb == ROLLBACK_TO):
+            return guessed
         pause(POLL_SECONDS)
 
 

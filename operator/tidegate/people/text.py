@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 
 from rich.text import Text
 
-from tidegate.people.report import Report, RevisionView, RolloutView, Told
+from tidegate.people.report import Report, RevisionView, RolloutView
 from tidegate.people.rows import ModelRow, RevisionRow
 from tidegate.people.words import moment, short, since, span
 
 COLOURS = {"Ready": "green", "Failed": "red", "UnderWay": "yellow"}
+NOT_LOOKED = "the operator has not looked at it yet"
 VERDICTS = {"Pass": "green", "Fail": "red", "Inconclusive": "yellow", "NoData": "dim"}
 
 
@@ -39,12 +40,15 @@ def status_lines(report: Report, now: datetime, marks: Marks = UNICODE) -> Itera
     head = Text(f"{report.name} in {report.namespace}: ", style="bold")
     yield head.append(report.phase, style=COLOURS[report.state])
     if not report.current:
-        yield Text("  spec was edited: the operator has not looked at it yet", style="yellow")
+        what = "spec was edited: the operator has not looked at it since" if report.looked_at else NOT_LOOKED
+        yield Text(f"  {what}", style="yellow")
     digest = f" ({short(report.digest)})" if report.digest else ""
     yield _field("Model", report.uri + digest)
     if report.url:
         yield _field("Address", report.url)
-    yield from (_field(found.role.capitalize(), _pods(found)) for found in report.revisions)
+    first = not any(found.role == "stable" for found in report.revisions)
+    for found in report.revisions:
+        yield _field("First" if first else found.role.capitalize(), _pods(found))
     if report.override:
         yield _field("Instead", f"{report.override.revision}, since {since(report.override.time, now)}", "yellow")
     if report.bake_left_seconds is not None:
@@ -54,13 +58,7 @@ def status_lines(report: Report, now: datetime, marks: Marks = UNICODE) -> Itera
     if report.budget:
         yield _field("Plan", ": ".join(part for part in report.budget if part))
     yield from _checks(report)
-    for found in report.conditions:
-        lead = f"{', '.join(found.types)}: {found.reason}, since {since(found.since, now)}"
-        yield _field("Amiss", lead, "yellow")
-        if found.message:
-            yield Text(f"             {found.message}")
-    if report.last_failure:
-        yield from _failure(report.last_failure, now, told={c.message for c in report.conditions})
+    yield from _amiss(report, now)
 
 
 def _field(name: str, value: str, style: str = "") -> Text:
@@ -100,7 +98,18 @@ def _checks(report: Report) -> Iterator[Text]:
         yield line.append(f"{check.verdict:<12}", style=VERDICTS.get(check.verdict, "")).append(f"  {check.message}")
 
 
-def _failure(failure: Told, now: datetime, told: set[str]) -> Iterator[Text]:
+def _amiss(report: Report, now: datetime) -> Iterator[Text]:
+    """Conditions, and the last failure; no sentence twice."""
+    told = {report.rollout.message} if report.rollout and not report.rollout.aborted else set()
+    for condition in report.conditions:
+        lead = f"{', '.join(condition.types)}: {condition.reason}, since {since(condition.since, now)}"
+        yield _field("Amiss", lead, "yellow")
+        if condition.message and condition.message not in told:
+            yield Text(f"             {condition.message}")
+            told.add(condition.message)
+    failure = report.last_failure
+    if failure is None:
+        return
     of = f" of {failure.revision}" if failure.revision else ""
     yield _field("Failure", f"the last one{of}: {failure.reason}, first seen {since(failure.time, now)}", "dim")
     if failure.message not in told:
@@ -109,6 +118,8 @@ def _failure(failure: Told, now: datetime, told: set[str]) -> Iterator[Text]:
 
 def change_line(report: Report) -> str:
     """Where it is, in one line that is the same as long as nothing worth a line has changed."""
+    if not report.looked_at:
+        return NOT_LOOKED
     parts = [report.phase if report.current else f"{report.phase} (of the spec before)"]
     rollout = report.rollout
     if rollout:
