@@ -18,6 +18,7 @@ from e2e_world import STORE_NAMESPACE, Raw, Space, World
 
 from devcluster.progress import Progress
 from examples.digits.installation import install
+from tidegate.adapters.errors import Unavailable
 
 MODEL = "adder"
 SIGMAS = 4.5
@@ -85,7 +86,8 @@ class Traffic:
 def traffic(world: World, make_space: Callable[[str], Space], tmp_path_factory: pytest.TempPathFactory) -> Traffic:
     """One model of two pods for all tests here; each test takes it as the one before left it."""
     space = make_space("traffic")
-    space.deploy(MODEL, world.bundles["adder:1"], replicas=2)
+    # Without a history no version is known to be good, so that every rollout here takes its steps.
+    space.deploy(MODEL, world.bundles["adder:1"], replicas=2, revisionHistoryLimit=0)
     space.wait_ready(MODEL)
     return Traffic(space, tmp_path_factory.mktemp("traffic"))
 
@@ -206,6 +208,31 @@ def test_a_rolling_restart_of_the_routers_loses_no_request(quiet: Traffic) -> No
 
         quiet.until(gone, "the old routers have gone")
         quiet.settle()
+
+
+def test_evictions_as_of_a_node_that_is_drained_lose_no_request(quiet: Traffic) -> None:
+    """The one node of this cluster cannot be cordoned, so pods are evicted as a drain does, and find a place again."""
+    leaving = [p["metadata"]["name"] for p in quiet.space.servers(MODEL)]
+    leaving += [p["metadata"]["name"] for p in quiet.space.objects("pods", "tidegate.dev/component=router")]
+    refused = 0
+    with quiet.load():
+        for name in leaving:
+            body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+
+            def evicted(name: str = name, body: Raw = body) -> bool:
+                nonlocal refused
+                path = f"/api/v1/namespaces/{quiet.space.name}/pods/{name}/eviction"
+                try:
+                    quiet.world.api.request("POST", path, content_type="application/json", body=body)
+                except Unavailable:
+                    refused += 1  # the disruption budget: a drain asks again, too
+                    return False
+                return True
+
+            quiet.until(evicted, f"{name} may go")
+        quiet.settle()
+    quiet.space.say(f"{len(leaving)} pods evicted, {refused} times told to wait")
+    assert refused, "every pod went at once: no disruption budget held"
 
 
 def test_a_store_that_is_gone_costs_running_models_nothing(quiet: Traffic) -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tidegate.domain.observed import Owner
 from tidegate.domain.routing import Route
 
-STEPS: list[dict[str, Any]] = [{"weight": 20, "hold": "2s"}, {"weight": 60, "hold": "3s"}]
+STEPS: list[dict[str, Any]] = [{"parity": {}}, {"weight": 20, "hold": "2s"}, {"weight": 60, "hold": "3s"}]
 SERVERS: list[dict[str, Any]] = [{"accelerator": "CPU"}, {"accelerator": "CPU", "args": ["--log-verbose=1"]}]
 KEYS = ("a.pub", "b.pub")
 QUIET_SECONDS = 400
@@ -84,6 +84,14 @@ class Histories(RuleBasedStateMachine):
     @rule(version=st.integers(1, 3), share=st.sampled_from([0.0, 0.02, 1.0]))
     def a_bundle_fails_requests(self, version: int, share: float) -> None:
         self.world.cluster.wrong[digest(version)] = share
+
+    @rule(version=st.integers(1, 3))
+    def a_bundle_answers_otherwise_than_recorded(self, version: int) -> None:
+        self.world.cluster.differing ^= {digest(version)}
+
+    @rule(version=st.integers(1, 3), verdict=st.sampled_from(["Compatible", "Breaking"]))
+    def a_bundle_has_another_contract(self, version: int, verdict: str) -> None:
+        self.world.cluster.contracts[digest(version)] = verdict
 
     @rule()
     def clients_go_or_come_back(self) -> None:
@@ -178,10 +186,12 @@ class Histories(RuleBasedStateMachine):
         world.cluster.signed_by = {f"signing/{key}" for key in KEYS}
         world.cluster.sick.clear()
         world.cluster.wrong.clear()
+        world.cluster.differing.clear()
         world.cluster.idle = world.cluster.crowded = world.blind = False
         for router in world.cluster.routers:
             router.reachable, router.deaf = True, False
-        world.edit(paused=False, suspend=False)
+        model = world.spec.model.to_wire() | {"allowBreaking": True}
+        world.edit(paused=False, suspend=False, model=model)
         world.settle(QUIET_SECONDS)
         if not world.ready:
             # It was given up, or somebody went back: it stays so until somebody says otherwise.

@@ -122,6 +122,7 @@ def operator(kubeconfig: Path, folder: Path, name: str, *options: str) -> Iterat
     """An operator process as ``kubeconfig``'s user; ``name`` is its pod's, and so its identity."""
     log = folder / f"{name}-{time.monotonic_ns()}.log"
     images = ["--packager-image", "tidegate/packager:test", "--router-image", "tidegate/envoy:test"]
+    images += ["--observer-image", "tidegate/observer:test"]
     settings = ["--metrics-port", "0", "--log-format", "json", "--workers", "2"]
     environment = os.environ | {"KUBECONFIG": str(kubeconfig), "POD_NAME": name, "PYTHONPATH": str(ROOT / "operator")}
     with log.open("wb") as stream:

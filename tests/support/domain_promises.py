@@ -42,7 +42,8 @@ def _check_gate(before: ModelDeploymentStatus, observed: Observed, status: Model
         assert old is None or not old.aborted or old.aborted == new.aborted or old.revision != new.revision
     asked = before.handled or {}
     people = any(asked.get(verb) != text for verb, text in observed.requests.items())
-    same = old is not None and new is not None and old.revision == new.revision and not people
+    alone = status.stable is None or not any(p.ready for p in observed.pods(status.stable.revision))
+    same = old is not None and new is not None and old.revision == new.revision and not people and not alone
     if same and old and new and new.weight > old.weight > 0 and old.started_at == new.started_at:
         assert observed.window is not None, f"{new.revision} rises to {new.weight} % on no counts"
         assert new.step > old.step or old.step_started_at is None

@@ -15,6 +15,8 @@ from domain_objects import edited, make_spec
 
 from tidegate.api.status import Condition, ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain import names
+from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.checks import windows
 from tidegate.domain.checks.windows import Agreement, Traffic, Window
 from tidegate.domain.compute import compute
@@ -53,6 +55,7 @@ class World:
         self.requests: dict[str, str] = {}
         self.values: dict[str, float] = {}
         self.agreement: Agreement | None = None
+        self.capacity: CapacityFacts | None = None
         self.blind = False
         """True while the routers give no counts."""
         self._reading: Reading | None = None
@@ -92,6 +95,7 @@ class World:
         """One reconcile: observe, compute, apply, write status."""
         self.cluster.changed = False
         observed = self.observe()
+        self.cluster.shard = observed.shard
         before = self.status
         plan, status = compute(self.spec, before, observed, self.cluster.now)
         assert (plan, status) == compute(self.spec, before, observed, self.cluster.now), "not deterministic"
@@ -115,7 +119,12 @@ class World:
 
     def observe(self) -> Observed:
         """What the next look sees."""
-        observed = replace(self.cluster.observe(), requests=dict(self.requests), window=self._window())
+        observed = replace(
+            self.cluster.observe(),
+            requests=dict(self.requests),
+            window=self._window(),
+            capacity=self.capacity or self.cluster.facts(),
+        )
         if self.stale_reports is not None:
             observed = replace(observed, reports=self.stale_reports)
             self.stale_reports = None
@@ -154,6 +163,8 @@ class World:
         if plan.resolve:
             writes.append(lambda: cluster.put_job(plan.resolve))  # type: ignore[arg-type]
         writes += [lambda load=load: cluster.put_workload(load) for load in plan.workloads]  # type: ignore[misc]
+        if plan.replay:
+            writes.append(lambda: cluster.put_replay(plan.replay))  # type: ignore[arg-type]
         if plan.table is None:
             return writes
         writes.append(lambda: cluster.put_table(plan.table))  # type: ignore[arg-type]
@@ -169,8 +180,11 @@ class World:
 
     def _prune_rest(self, plan: Plan) -> None:
         self.cluster.drop(self.cluster.revisions, {r.name for r in plan.revisions})
-        asked = plan.resolve
-        keep = {n for n, j in self.cluster.jobs.items() if asked and (j.asked.key, j.asked.attempt) == _id(asked)}
+        keep = set()
+        if asked := plan.resolve:
+            keep.add(names.resolve_job(self.cluster.subject.name, asked.key, asked.attempt))
+        if replay := plan.replay:
+            keep.add(names.parity_job(self.cluster.subject.name, replay.revision, replay.attempt))
         self.cluster.drop(self.cluster.jobs, keep)
 
     # Time
@@ -255,10 +269,6 @@ class World:
     def reasons(self) -> list[str]:
         """Reasons of all events so far."""
         return [e.reason for e in self.events]
-
-
-def _id(asked: Any) -> tuple[str, int]:
-    return asked.key, asked.attempt
 
 
 def serving(version: int = 1, **fields: Any) -> World:

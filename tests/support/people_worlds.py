@@ -17,7 +17,7 @@ STEPS = [
     {"pause": {}},
     {"weight": 50, "hold": "2m"},
 ]
-"""Every kind of step but shadow; parity is skipped by hand in these worlds."""
+"""Every kind of step but shadow."""
 WEIGHTS = [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "1m"}]
 
 
@@ -89,8 +89,6 @@ def waiting() -> World:
     """A pause step waits for a person."""
     world = serving(replicas=2, rollout={"steps": STEPS})
     world.move_to(2)
-    world.until(lambda w: w.status.rollout is not None and w.status.rollout.step_started_at is not None)
-    world.ask("promote", "skip-parity")
     world.until(lambda w: w.status.rollout is not None and w.status.rollout.step == 2)
     world.run(5)
     return world

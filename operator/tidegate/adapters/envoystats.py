@@ -3,6 +3,9 @@
 What counts is the answer that a client got, not each try: Envoy counts a try that was repeated apart. Its HTTP
 counters say nothing about gRPC, where the status is 200 whatever happened, so gRPC is read from the ``grpc_stats``
 filter, which counts final answers by gRPC status, those of the router itself (time-out, no pod) among them.
+
+Requests that name a revision are counted by their route as well, and taken off here: the checks compare what chance
+gave to each revision, and a person who tries the canary by name is not chance.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,25 +28,47 @@ def counters(revisions: Sequence[str]) -> str:
     names = "|".join(revisions)
     http = r"upstream_rq_(completed|5xx|time)"
     grpc = rf"(grpc\.(total|{'|'.join(map(str, GRPC_FAILURES))})|{TIME})"
-    chosen = rf"^cluster\.({names})-(http\.{http}|grpc\.{grpc})$"
+    chosen = rf"^(cluster|vhost\.[^.]+\.route)\.({names})-(http\.{http}|grpc\.{grpc})$"
     return f"/stats?format=json&histogram_buckets=detailed&filter={quote(chosen, safe='')}"
 
 
 def read_traffic(stats: Mapping[str, Any], revisions: Sequence[str]) -> dict[str, Traffic]:
     """What was counted for each revision. A counter that is absent has not counted yet: Envoy makes it when it does."""
-    counts = {str(s["name"]): int(s["value"]) for s in stats["stats"] if "name" in s}
-    times = {str(h["name"]): _histogram(h["totals"]) for h in _histograms(stats["stats"])}
+    counts = {_place(s["name"]): int(s["value"]) for s in stats["stats"] if "name" in s}
+    times = {_place(h["name"]): _histogram(h["totals"]) for h in _histograms(stats["stats"])}
     return {revision: add(_parts(revision, counts, times)) for revision in revisions}
 
 
-def _parts(revision: str, counts: Mapping[str, int], times: Mapping[str, Histogram]) -> Iterator[Traffic]:
+def _place(name: str) -> tuple[str, str]:
+    """The name of a statistic without its first part, and whose it is: ``cluster``, or ``vhost`` for a route's own."""
+    owner, _, rest = name.partition(".")
+    return owner, rest if owner == "cluster" else rest.partition(".route.")[2]
+
+
+def _parts(
+    revision: str, counts: Mapping[tuple[str, str], int], times: Mapping[tuple[str, str], Histogram]
+) -> Iterator[Traffic]:
     for cluster, (requests, errors) in ((http_cluster(revision), HTTP_NAMES), (grpc_cluster(revision), GRPC_NAMES)):
-        prefix = f"cluster.{cluster}."
-        yield Traffic(
-            requests=counts.get(prefix + requests, 0),
-            errors=sum(counts.get(prefix + name, 0) for name in errors),
-            latency=times.get(prefix + TIME, Histogram()),
+        whole, pinned = (
+            Traffic(
+                requests=counts.get((owner, f"{cluster}.{requests}"), 0),
+                errors=sum(counts.get((owner, f"{cluster}.{name}"), 0) for name in errors),
+                latency=times.get((owner, f"{cluster}.{TIME}"), Histogram()),
+            )
+            for owner in ("cluster", "vhost")
         )
+        yield _without(whole, pinned)
+
+
+def _without(whole: Traffic, pinned: Traffic) -> Traffic:
+    """What is left, never below 0: the two are read one after the other, while requests go on."""
+    off = {(bucket.lower, bucket.upper): bucket.count for bucket in pinned.latency.buckets}
+    left = ((b.lower, b.upper, b.count - off.get((b.lower, b.upper), 0)) for b in whole.latency.buckets)
+    return Traffic(
+        requests=max(whole.requests - pinned.requests, 0),
+        errors=max(whole.errors - pinned.errors, 0),
+        latency=Histogram(tuple(Bucket(low, high, count) for low, high, count in left if count > 0)),
+    )
 
 
 def _histograms(stats: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -173,8 +173,8 @@ class Budget(ApiModel):
 
     max_extra_replicas: Annotated[int, Field(ge=0, le=1000)] | None = Field(
         default=None,
-        description="Highest number of pods of both revisions together beyond spec.replicas; 0 takes them from the "
-        "serving revision. When absent, as many as the steps need. Example: 1.",
+        description="Highest number of pods of both revisions together beyond spec.replicas; 0 takes them "
+        "from the serving revision, one by one. When absent, as many as the steps need. Example: 1.",
     )
     on_shortage: Literal["Wait", "InPlace", "Recreate"] = Field(
         default="Wait",

@@ -184,6 +184,13 @@ RULES = (
     _keys("spec.server.template.spec.nodeSelector"),
     *ROLLOUT_RULES,
     between("spec.traffic.timeout", "1s", "1h", "timeout"),
+    Rule(
+        "spec.traffic",
+        "(has(self.affinity) && self.affinity == 'Header') == has(self.affinityHeader)",
+        lambda traffic: (traffic["affinity"] == "Header") == ("affinityHeader" in traffic),
+        "affinityHeader is the header that affinity: Header goes by: give both, or neither",
+        field=".affinityHeader",
+    ),
 )
 
 

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     INCONCLUSIVE = "Inconclusive"
     NO_DATA = "NoData"
     ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"
+    PLANNED = "Planned"
     CAPACITY_THERE = "CapacityThere"
     CAPACITY_SHORT = "CapacityShort"
     SUPERSEDED = "Superseded"
@@ -93,7 +94,8 @@ class Reason(StrEnum):
     ROUTER_NOT_READY = "RouterNotReady"
     NAME_CONFLICT = "NameConflict"
     PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
-    ROUTER_FULL = "RouterFull"
+    PARITY_FAILED = "ParityFailed"
+    CONTRACT_BREAKING = "ContractBreaking"
 
 
 class Condition(ApiModel):
@@ -105,6 +107,16 @@ class Condition(ApiModel):
     last_transition_time: datetime = Field(description="When the status last changed.")
     reason: Text = Field(description="Why, in one CamelCase word of a closed set.")
     message: LongText = Field(default="", description="Why, for people, with what to do.")
+
+
+class Comparison(ApiModel):
+    """How a bundle's contract compares with that of the bundle that served when it was resolved."""
+
+    stable: Text = Field(description="Digest of the bundle that served.")
+    verdict: Literal["Compatible", "Additive", "Breaking"] = Field(
+        description="Compatible: the same promise. Additive: more than was promised. Breaking: less, or another."
+    )
+    message: LongText = Field(default="", description="The first changes, for people.")
 
 
 class Artifact(ApiModel):
@@ -120,7 +132,13 @@ class Artifact(ApiModel):
         description="Secret and key, as <name>/<key>, whose public keys the signature was checked with; absent when "
         "no signature was asked for.",
     )
+    compared: Comparison | None = Field(
+        default=None, description="Its contract beside that of the stable revision; absent when there was none."
+    )
     inputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Inputs of the contract.")
+    max_batch_size: int | None = Field(
+        default=None, description="Largest batch of the contract; 0 means that the first dimension is no batch."
+    )
     outputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Outputs of the contract.")
 
 
@@ -147,9 +165,13 @@ class Aborted(ApiModel):
 class BudgetStatus(ApiModel):
     """How a rollout gets its pods."""
 
-    mode: Text = Field(description="Surge, InPlace, Recreate or Wait.")
+    mode: Literal["Surge", "InPlace", "Recreate", "Wait"] = Field(
+        description="Surge starts pods beside those that serve, InPlace replaces them one by one, Recreate ends them "
+        "first, Wait waits for room."
+    )
     extra: int | None = Field(default=None, description="Pods beyond spec.replicas; absent: as many as the steps need.")
     message: LongText = Field(default="", description="Why, with what was seen of the cluster's room.")
+    tried: bool | None = Field(default=None, description="True when pods in place of old ones found no room.")
 
 
 class CheckStatus(ApiModel):
@@ -219,6 +241,20 @@ class FormerRevision(ApiModel):
     promoted_at: datetime = Field(description="When it got all traffic.")
 
 
+class StartupStatus(ApiModel):
+    """How long pods of a revision took to start: the median of those that were seen, in seconds.
+
+    ``fetch`` holds the check of every file, ``load`` the warm-up: Kubernetes does not tell them apart.
+    """
+
+    revision: Text = Field(description="Revision that was measured.")
+    total_seconds: float = Field(description="From creation to ready.")
+    schedule_seconds: float | None = Field(default=None, description="Waiting for a node.")
+    pull_seconds: float | None = Field(default=None, description="Volumes, sandbox and images.")
+    fetch_seconds: float | None = Field(default=None, description="Fetching and verifying the bundle.")
+    load_seconds: float | None = Field(default=None, description="Loading and warming up the model.")
+
+
 class Failure(ApiModel):
     """The last thing that went wrong, kept after recovery."""
 
@@ -243,6 +279,9 @@ class ModelDeploymentStatus(ApiModel):
     override: Override | None = Field(default=None, description="What runs instead of what spec asks for, and why.")
     analysis: list[CheckStatus] = Field(
         default_factory=list, max_length=17, description="What each check said at its last look."
+    )
+    startup: StartupStatus | None = Field(
+        default=None, description="How long the pods of the newest revision that became ready took to start."
     )
     handled: Handled | None = Field(
         default=None, description="Requests by people that were carried out or refused, by name, as they were written."

@@ -84,6 +84,14 @@ LabelValue = Annotated[
         max_length=63,
     ),
 ]
+HeaderName = Annotated[
+    str,
+    Format(
+        r"^[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?$",
+        "write the name of a header: letters, digits, '-' and '_', such as x-user-id",
+        max_length=128,
+    ),
+]
 FreeObject = Annotated[dict[str, Any], Field(max_length=16)]
 
 
@@ -250,6 +258,17 @@ class Traffic(ApiModel):
     timeout: Duration = Field(
         default=timedelta(seconds=30),
         description="Longest time for one request, 1s to 1h. Default: 30s. Example: 5s.",
+    )
+    affinity: Literal["None", "ClientAddress", "Header"] = Field(
+        default="None",
+        description="How the revision of a request is chosen during a rollout. None: by chance, each request for "
+        "itself. ClientAddress and Header: a client stays on its revision, and on the new one when its weight rises. "
+        "ClientAddress goes by the last address in x-forwarded-for where there is one, else by that of the connection; "
+        "a request without the header goes by chance. Default: None. Example: Header.",
+    )
+    affinity_header: HeaderName | None = Field(
+        default=None,
+        description="Header whose value tells clients apart, with affinity: Header. Example: x-user-id.",
     )
 
 

@@ -10,23 +10,27 @@ from tidegate.api.status import (
     Reason,
     RevisionStatus,
     RolloutStatus,
+    StartupStatus,
 )
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, Server
 from tidegate.domain.checks.verdict import Finding, Verdict
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
+from tidegate.domain.parity import ParityState, parity
 from tidegate.domain.plan import Event
 from tidegate.domain.revision import Revision, StoredRevision
 from tidegate.domain.rollout import people
 from tidegate.domain.rollout.gate import Course as Shares
 from tidegate.domain.rollout.gate import Judged, judge
-from tidegate.domain.rollout.machine import Canary, Course, abort, advance, begin, finished, remember, skip
-from tidegate.domain.rollout.steps import FULL, steps_of
+from tidegate.domain.rollout.machine import Canary, Course, abort, advance, begin, finished, remember, skip, weigh
+from tidegate.domain.rollout.planning import Goal, planned, sized
+from tidegate.domain.rollout.sizing import Sizes
+from tidegate.domain.rollout.steps import FULL, steps_of, weight_at
+from tidegate.domain.startup import progress_deadline
 from tidegate.domain.traffic import carrier, fleet, served
 
 OWN_FAULTS = frozenset({Reason.MODEL_LOAD_FAILED, Reason.OUT_OF_MEMORY})
 """Causes that lie in the revision itself: waiting does not mend them, and another revision does not have them."""
-DEFAULT_DEADLINE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Choice:
     looked: bool = False
     notes: tuple[Event, ...] = ()
     disgraced: str | None = None
+    parity: ParityState | None = None
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def choose(
     """Which revision is stable, which takes over, and how far."""
     request = people.new_request(observed.requests, status)
     look = _standing(Look(spec, status, observed, wanted, now, request))
-    stable = _stable(status, observed, look.target)
+    stable = stable_of(status, observed, look.target)
     if look.target is None or (stable and stable.name == look.target.name):
         return _in_place(look, stable)
     return _moving(look, look.target, stable)
@@ -212,11 +218,14 @@ def _moving(look: Look, target: StoredRevision, stable: StoredRevision | None) -
     if stable and (rollout.weight or shares.shadow):
         judged = judge(spec.rollout.analysis, rollout.evidence, told, look.observed.window, shares)
     rollout = remember(rollout, judged.verdict, judged.evidence)
-    if stable and (given_up := _give_up(look, rollout, judged)):
+    replayed = _parity(look, rollout, target)
+    if stable and (given_up := _give_up(look, rollout, judged, replayed)):
         choice = Choice(target, stable, rollout=given_up, override=look.override, notes=look.notes)
         return replace(choice, findings=judged.findings, looked=judged.looked, disgraced=target.name)
-    canary = _canary(look, target.name, judged)
-    rollout = advance(rollout, _course(look, rollout, stable), canary, now)
+    canary = _canary(look, target.name, judged, replayed)
+    course = _course(look, rollout, stable)
+    rollout = advance(rollout, course, canary, now)
+    rollout, sizes = _sized(look, rollout, course, canary, stable, target)
     if finished(rollout, canary):
         return _promoted(look, target, stable)
     return Choice(
@@ -228,7 +237,38 @@ def _moving(look: Look, target: StoredRevision, stable: StoredRevision | None) -
         findings=judged.findings,
         looked=judged.looked,
         notes=look.notes,
+        parity=replayed,
+        sizes=sizes,
     )
+
+
+def _sized(
+    look: Look,
+    rollout: RolloutStatus,
+    course: Course,
+    canary: Canary,
+    stable: StoredRevision | None,
+    target: StoredRevision,
+) -> tuple[RolloutStatus, Sizes | None]:
+    """The rollout with its plan and the share that its pods carry, and the pods of both revisions."""
+    if stable is None:
+        # The first revision has nothing beside it: whatever is ready serves.
+        weight = FULL if canary.ready and (canary.known or rollout.weight) else 0
+        return weigh(rollout, course, canary, weight, look.now), None
+    spec, observed = look.spec, look.observed
+    plan = planned(spec.rollout, spec.replicas, rollout, observed, stable, target)
+    rollout = rollout.model_copy(update={"plan": plan})
+    goal = Goal(spec.replicas, weight_at(course.steps, rollout.step), course.pods(rollout.step), course.whole)
+    sizes = sized(plan, goal, observed, stable.name, target.name)
+    return weigh(rollout, course, canary, sizes.weight, look.now), sizes
+
+
+def _parity(look: Look, rollout: RolloutStatus, target: StoredRevision) -> ParityState | None:
+    """What the golden cases say, in a parity step that has begun: its pods are ready."""
+    steps = steps_of(look.spec.rollout, rollout)
+    if rollout.step_started_at is None or rollout.step >= len(steps) or steps[rollout.step].parity is None:
+        return None
+    return parity(look.observed, target, look.observed.pods(target.name), look.now)
 
 
 def _is_shadow(spec: ModelDeploymentSpec, rollout: RolloutStatus) -> bool:
@@ -241,15 +281,23 @@ def _course(look: Look, rollout: RolloutStatus, stable: StoredRevision | None) -
     spec = look.spec
     if stable is None:
         return Course(steps=(), replicas=1)
-    whole = spec.rollout.strategy != "Canary"
+    plan = rollout.plan
+    room = plan is None or plan.mode == "Recreate" or plan.extra is None or plan.extra >= spec.replicas
+    # Where there is no room for every pod at once, they take over one by one.
+    whole = spec.rollout.strategy != "Canary" and room
     paused = spec.paused and not look.forced
     return Course(steps_of(spec.rollout, rollout), spec.replicas, whole=whole, paused=paused)
 
 
-def _canary(look: Look, name: str, judged: Judged) -> Canary:
+def _canary(look: Look, name: str, judged: Judged, replayed: ParityState | None) -> Canary:
     seen = fleet(look.observed, name)
-    weight = served(look.observed).weight(name)
-    return Canary(ready=seen.ready, known=seen.known, weight=weight, passes=judged.passes)
+    return Canary(
+        ready=seen.ready,
+        known=seen.known,
+        weight=served(look.observed).weight(name),
+        passes=judged.passes,
+        parity=replayed is not None and replayed.verdict == "Pass",
+    )
 
 
 def _rollout(look: Look, target: StoredRevision, stable: StoredRevision | None) -> tuple[Look, RolloutStatus]:
@@ -289,13 +337,15 @@ def _asked(look: Look, rollout: RolloutStatus, stable: StoredRevision | None) ->
     return look.refused("the rollout is under way; abort it first."), rollout
 
 
-def _give_up(look: Look, rollout: RolloutStatus, judged: Judged) -> RolloutStatus | None:
+def _give_up(look: Look, rollout: RolloutStatus, judged: Judged, replayed: ParityState | None) -> RolloutStatus | None:
     """The rollout given up for a reason that lies in the revision; None while there is none."""
     name, now = rollout.revision, look.now
     if judged.failed:
         why = "; ".join(f.message for f in judged.findings if f.verdict is Verdict.FAIL)
         advice = "All requests go to the former revision. Mend it and push a new version, or kubectl md retry."
         return abort(rollout, Reason.ANALYSIS_FAILED, f"{name} failed: {why}. {advice}", now)
+    if replayed and replayed.verdict == "Fail":
+        return abort(rollout, Reason.PARITY_FAILED, replayed.message, now)
     pods = fleet(look.observed, name)
     cause = diagnose(pods.pods, look.observed.deployment(name))
     if cause is None or cause.reason not in OWN_FAULTS:
@@ -303,22 +353,25 @@ def _give_up(look: Look, rollout: RolloutStatus, judged: Judged) -> RolloutStatu
     if pods.ready == 0 and rollout.weight > 0:
         why = f"{name} had {rollout.weight} % of requests when its last pod ended: {cause.message}"
         return abort(rollout, Reason.CANARY_CRASHED, why, now)
-    if overdue(look.spec, rollout, now):
+    if overdue(look.spec, rollout, look.status.startup, now):
         why = f"{name} did not become ready within its deadline. {cause.message}"
         return abort(rollout, Reason.PROGRESS_DEADLINE, why, now)
     return None
 
 
-def deadline_of(spec: ModelDeploymentSpec) -> timedelta:
-    """How long a revision may take to become ready."""
-    return spec.rollout.progress_deadline or DEFAULT_DEADLINE
+def deadline_of(spec: ModelDeploymentSpec, startup: StartupStatus | None) -> timedelta:
+    """How long a revision may take to become ready, by what was measured of earlier ones."""
+    measured = startup.total_seconds - (startup.schedule_seconds or 0) if startup else None
+    return progress_deadline(spec.rollout.progress_deadline, measured)
 
 
-def overdue(spec: ModelDeploymentSpec, rollout: RolloutStatus | None, now: datetime) -> bool:
+def overdue(
+    spec: ModelDeploymentSpec, rollout: RolloutStatus | None, startup: StartupStatus | None, now: datetime
+) -> bool:
     """True when the rollout has not moved for the progress deadline although nobody holds it."""
     if rollout is None or rollout.aborted or spec.paused or rollout.step_started_at is not None:
         return False
-    return now - rollout.progressed_at >= deadline_of(spec)
+    return now - rollout.progressed_at >= deadline_of(spec, startup)
 
 
 def _promoted(look: Look, target: StoredRevision, stable: StoredRevision | None) -> Choice:
@@ -326,7 +379,8 @@ def _promoted(look: Look, target: StoredRevision, stable: StoredRevision | None)
     choice = Choice(target, target, promoted=True, override=look.override, notes=look.notes)
     if stable is None or look.override or look.spec.rollout.bake.duration == timedelta(0):
         return choice
-    if look.spec.rollout.strategy == "Recreate" or look.observed.deployment(stable.name) is None:
+    no_room = look.spec.rollout.strategy == "Recreate" or look.spec.rollout.budget.max_extra_replicas == 0
+    if no_room or look.observed.deployment(stable.name) is None:
         return choice
     bake = BakeStatus(revision=target.name, former=stable.name, started_at=look.now)
     return replace(choice, former=stable, bake=bake)
@@ -338,7 +392,9 @@ def _resumed(look: Look) -> bool:
     return not look.spec.paused and paused
 
 
-def _stable(status: ModelDeploymentStatus, observed: Observed, target: StoredRevision | None) -> StoredRevision | None:
+def stable_of(
+    status: ModelDeploymentStatus, observed: Observed, target: StoredRevision | None = None
+) -> StoredRevision | None:
     """The stable revision by status; by what is seen where status does not know.
 
     Status does not know when it was lost, and when the next revision is asked for before the first one, which has the

@@ -7,26 +7,27 @@ what nobody can observe: the pinned bundle, which revision is stable, and how fa
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus, Reason
-from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus, Reason, StartupStatus
+from tidegate.api.v1alpha1 import ModelDeploymentSpec, Traffic
 from tidegate.domain import names
 from tidegate.domain.artifact import Resolution, resolve
-from tidegate.domain.choice import Choice, choose, deadline_of, failure_of
+from tidegate.domain.choice import Choice, choose, deadline_of, failure_of, stable_of
+from tidegate.domain.contract import gate, promise
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
+from tidegate.domain.observing import observer_pokes, sample_percent, watching
 from tidegate.domain.plan import Plan, Workload
 from tidegate.domain.report import events, report
 from tidegate.domain.revision import StoredRevision, revision_of
 from tidegate.domain.rollout.machine import hold_left
-from tidegate.domain.rollout.steps import pods_wanted, sample_percent_at, steps_of
-from tidegate.domain.routing import Backend, Route
+from tidegate.domain.rollout.steps import sample_percent_at, steps_of
+from tidegate.domain.routing import Backend, Route, Table
 from tidegate.domain.situation import Situation
 from tidegate.domain.traffic import (
     Fleet,
     all_up_to_date,
     backends,
     fleet,
-    has_room,
     leftovers,
     live_reports,
     pokes,
@@ -36,6 +37,8 @@ from tidegate.domain.traffic import (
 
 LOOK_AGAIN = timedelta(milliseconds=400)
 """How soon to look again at routers that were just told something, or at pods they do not know yet."""
+LOOK_FOR_ROOM = timedelta(seconds=10)
+"""How soon to look again whether the cluster has room."""
 LOOK_LATER = timedelta(seconds=2)
 """How soon to look again when routers do not answer, or pods are on their way out."""
 
@@ -51,36 +54,13 @@ def compute(
         situation = Situation(resolution=Resolution(), cause=cause)
         after = report(spec, status, observed, situation, now)
         return Plan(events=events(status, after, situation), again=timedelta(seconds=30)), after
-    resolution = resolve(spec, status.artifact, observed, now)
-    target = _target(spec, resolution.artifact, observed)
+    resolution, target = _wanted(spec, status, observed, now)
     choice = choose(spec, status, observed, target, now)
-    stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
     used = [r for r in (choice.stable, choice.canary, choice.former) if r]
-    keep = {r.name for r in used}
-    needed, known = leftovers(observed, keep)
-    weight = choice.rollout.weight if choice.rollout else 0
-    route = Route(
-        model=observed.subject.name,
-        port=observed.table().free_port(observed.subject.name, status.port),
-        timeout_seconds=int(spec.traffic.timeout.total_seconds()),
-        backends=_named(backends(stable, canary, weight, _silent(choice, known)), observed, choice),
-    )
-    table = table_with(observed, route)
-    situation = Situation(
-        resolution=resolution,
-        cause=resolution.cause or _cause(observed, stable, canary) or failure_of(choice),
-        target=choice.target,
-        stable=choice.stable,
-        stable_fleet=stable,
-        canary=choice.canary,
-        canary_fleet=canary,
-        rollout=choice.rollout,
-        promoted=choice.promoted,
-        choice=choice,
-        route=route,
-        settled=served(observed).settled(route),
-        routers_ready=any(pod.ready for pod in observed.routers()),
-    )
+    needed, known = leftovers(observed, {r.name for r in used})
+    percent = sample_percent(choice, steps_of(spec.rollout, choice.rollout))
+    watched = watching(observed, choice, resolution.artifact, percent)
+    situation, table = _situation(spec, status, observed, resolution, choice, known, percent)
     after = report(spec, status, observed, situation, now)
     unread = _unread(observed, choice, needed)
     plan = Plan(
@@ -93,16 +73,76 @@ def compute(
         ),
         workloads=tuple(w for w in _workloads(spec, observed, choice, needed) if w.revision.name not in unread),
         unread=unread,
-        route=route,
+        route=situation.route,
         table=table,
-        pokes=pokes(observed, table, now),
+        pokes=(*pokes(observed, table, now), *observer_pokes(observed, watched, now)),
         events=events(status, after, situation),
         looked=choice.looked,
+        replay=choice.parity.job if choice.parity else None,
+        watching=watched,
     )
     reports = live_reports(observed)
     answer = bool(reports) and all(r is not None and r.reachable for r in reports)
     later = bool(known) or not all_up_to_date(observed, table)
-    return replace(plan, again=_again(spec, situation, later=later, routers_answer=answer, now=now)), after
+    again = _again(spec, situation, startup=after.startup, later=later, routers_answer=answer, now=now)
+    return replace(plan, again=again), after
+
+
+def _wanted(
+    spec: ModelDeploymentSpec, status: ModelDeploymentStatus, observed: Observed, now: datetime
+) -> tuple[Resolution, StoredRevision | None]:
+    """The bundle, and the revision that spec asks for.
+
+    A bundle that may not take over, or of which that is not known yet, makes no revision: it gets no pod.
+    """
+    promised = promise(
+        stable_of(status, observed),
+        status.revisions,
+        spec.model.credentials_secret_ref,
+        allow_breaking=spec.model.allow_breaking,
+    )
+    resolution = resolve(spec, status.artifact, observed, now, promised)
+    kept = gate(resolution.artifact, promised)
+    target = _target(spec, resolution.artifact, observed)
+    under_way = target is not None and status.canary is not None and status.canary.revision == target.name
+    if kept.verdict == "Fail" or (kept.verdict == "Pending" and not under_way):
+        return replace(resolution, cause=resolution.cause or kept.cause), None
+    return resolution, target
+
+
+def _situation(
+    spec: ModelDeploymentSpec,
+    status: ModelDeploymentStatus,
+    observed: Observed,
+    resolution: Resolution,
+    choice: Choice,
+    known: list[str],
+    percent: int,
+) -> tuple[Situation, Table]:
+    """Everything that status tells, and the routes of the model's router."""
+    stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
+    weight = choice.rollout.weight if choice.rollout else 0
+    split = _named(backends(stable, canary, weight, _silent(choice, known)), observed, choice)
+    route = _route(spec.traffic, observed.subject.name, observed.table(), status.port, split)
+    route = route.model_copy(update={"sample_percent": percent})
+    replayed = choice.parity.cause if choice.parity else None
+    situation = Situation(
+        resolution=resolution,
+        cause=resolution.cause or replayed or _cause(observed, stable, canary) or failure_of(choice),
+        target=choice.target,
+        stable=choice.stable,
+        stable_fleet=stable,
+        canary=choice.canary,
+        canary_fleet=canary,
+        rollout=choice.rollout,
+        promoted=choice.promoted,
+        choice=choice,
+        route=route,
+        settled=served(observed).settled(route),
+        startup=status.startup,
+        routers_ready=any(pod.ready for pod in observed.routers()),
+    )
+    return situation, table_with(observed, route)
 
 
 def _refusal(observed: Observed) -> Cause | None:
@@ -112,12 +152,6 @@ def _refusal(observed: Observed) -> Cause | None:
             Reason.NAME_CONFLICT,
             f"{usurper['kind']} {observed.subject.name} exists and belongs to something else. Delete it, or give the "
             "ModelDeployment another name.",
-        )
-    if not has_room(observed):
-        return Cause(
-            Reason.ROUTER_FULL,
-            f"Namespace {observed.subject.namespace} has as many ModelDeployments as its router can hold. Put this one "
-            "into another namespace.",
         )
     return None
 
@@ -149,11 +183,26 @@ def _unread(observed: Observed, choice: Choice, needed: list[str]) -> frozenset[
     return frozenset((serving | set(needed)) - known)
 
 
+def _route(traffic: Traffic, model: str, table: Table, port: int | None, split: tuple[Backend, ...]) -> Route:
+    """How the routers treat requests for a model; it keeps its ``port`` where it can."""
+    return Route(
+        model=model,
+        port=table.free_port(model, port),
+        timeout_seconds=int(traffic.timeout.total_seconds()),
+        affinity=traffic.affinity,
+        affinity_header=traffic.affinity_header or "",
+        backends=split,
+    )
+
+
 def _named(split: tuple[Backend, ...], observed: Observed, choice: Choice) -> tuple[Backend, ...]:
-    """The split with the digest of each revision, which every answer carries."""
+    """The split with the digest of each revision, which every answer carries, and its role, which requests may name."""
     digests = {name: r.revision.digest for name, r in observed.revisions().items()}
     digests |= {r.name: r.revision.digest for r in (choice.stable, choice.canary, choice.former) if r}
-    return tuple(b.model_copy(update={"digest": digests.get(b.revision, "")}) for b in split)
+    roles = {choice.canary.name: "canary" if choice.stable else "stable"} if choice.canary else {}
+    roles |= {choice.stable.name: "stable"} if choice.stable else {}
+    told = ({"digest": digests.get(b.revision, ""), "role": roles.get(b.revision, "")} for b in split)
+    return tuple(b.model_copy(update=update) for b, update in zip(split, told, strict=True))
 
 
 def _fleet(observed: Observed, revision: StoredRevision | None) -> Fleet | None:
@@ -176,14 +225,17 @@ def _workloads(
 ) -> tuple[Workload, ...]:
     """How many pods each revision should have."""
     replicas = 0 if spec.suspend else spec.replicas
+    sizes = None if spec.suspend else choice.sizes
     loads = []
     if choice.stable:
-        loads.append(Workload(choice.stable, replicas, "stable"))
-    if choice.canary and choice.rollout:
-        wanted = pods_wanted(spec.rollout, choice.rollout, replicas) if choice.stable else replicas
+        loads.append(Workload(choice.stable, sizes.stable if sizes else replicas, "stable"))
+    if choice.canary:
+        wanted = sizes.canary if sizes else replicas
         loads.append(Workload(choice.canary, wanted, "canary" if choice.stable else "stable"))
     if choice.former:
-        loads.append(Workload(choice.former, min(spec.rollout.bake.keep_replicas, replicas), "canary"))
+        allowed = spec.rollout.budget.max_extra_replicas
+        kept = min(spec.rollout.bake.keep_replicas, replicas, replicas if allowed is None else allowed)
+        loads.append(Workload(choice.former, kept, "canary"))
     stored = observed.revisions()
     for name in needed:
         if name in stored:
@@ -213,7 +265,13 @@ def _remembered(
 
 
 def _again(
-    spec: ModelDeploymentSpec, situation: Situation, *, later: bool, routers_answer: bool, now: datetime
+    spec: ModelDeploymentSpec,
+    situation: Situation,
+    *,
+    startup: StartupStatus | None,
+    later: bool,
+    routers_answer: bool,
+    now: datetime,
 ) -> timedelta | None:
     """When to look again without an event. Routers send no events, so what they must still do is polled."""
     waits = [situation.resolution.again] if situation.resolution.again else []
@@ -222,17 +280,23 @@ def _again(
         waits.append(LOOK_AGAIN if routers_answer and any(f.ready for f in fleets) else LOOK_LATER)
     if later:
         waits.append(LOOK_LATER)
-    return _soonest([*waits, *_rollout_waits(spec, situation, now)])
+    return _soonest([*waits, *_rollout_waits(spec, situation, startup, now)])
 
 
-def _rollout_waits(spec: ModelDeploymentSpec, situation: Situation, now: datetime) -> list[timedelta]:
+def _rollout_waits(
+    spec: ModelDeploymentSpec, situation: Situation, startup: StartupStatus | None, now: datetime
+) -> list[timedelta]:
     """What a rollout, and the time after it, wait for without an event."""
     rollout, choice = situation.rollout, situation.choice
     waits = []
+    if choice and choice.parity and choice.parity.again:
+        waits.append(choice.parity.again)
     if choice and choice.bake:
         waits += [choice.bake.started_at + spec.rollout.bake.duration - now, spec.rollout.analysis.interval]
     if rollout is None or rollout.aborted:
         return waits
+    if choice and choice.stable and (rollout.plan is None or rollout.plan.mode == "Wait"):
+        waits.append(LOOK_AGAIN if rollout.plan is None else LOOK_FOR_ROOM)
     steps = steps_of(spec.rollout, rollout)
     if rollout.weight or sample_percent_at(steps, rollout.step):
         # Looks go on while somebody holds the rollout: a canary that turns bad must not serve on.
@@ -240,7 +304,7 @@ def _rollout_waits(spec: ModelDeploymentSpec, situation: Situation, now: datetim
     left = hold_left(rollout, steps, now)
     if left and not spec.paused:
         waits.append(left)
-    deadline = rollout.progressed_at + deadline_of(spec) - now
+    deadline = rollout.progressed_at + deadline_of(spec, startup) - now
     if deadline > timedelta(0) and rollout.step_started_at is None and not spec.paused:
         waits.append(deadline)
     return waits

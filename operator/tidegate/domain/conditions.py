@@ -22,8 +22,8 @@ HOPELESS = frozenset(
         Reason.SIGNATURE_MISSING,
         Reason.SIGNATURE_INVALID,
         Reason.PUBLIC_KEY_INVALID,
+        Reason.CONTRACT_BREAKING,
         Reason.NAME_CONFLICT,
-        Reason.ROUTER_FULL,
     }
 )
 """Causes that do not pass by waiting."""
@@ -73,7 +73,7 @@ def stalled(spec: ModelDeploymentSpec, s: Situation, now: datetime) -> Verdict:
         return "True", s.cause.reason, s.cause.message
     if s.given_up and s.cause:
         return "True", s.cause.reason, s.cause.message
-    if overdue(spec, s.rollout, now):
+    if overdue(spec, s.rollout, s.startup, now):
         why = f" {s.cause.message}" if s.cause else ""
         return "True", Reason.PROGRESS_DEADLINE, f"The rollout has not moved for spec.rollout.progressDeadline.{why}"
     return "False", Reason.NOT_APPLICABLE, ""
@@ -136,6 +136,16 @@ def canary_healthy(s: Situation) -> Verdict:
     return "Unknown", Reason.INCONCLUSIVE, "A check is not sure yet; status.analysis says which."
 
 
+def capacity_available(s: Situation) -> Verdict:
+    """The cluster has room for what the rollout wants to start."""
+    plan = s.rollout.plan if s.rollout and not s.rollout.aborted else None
+    if plan is None:
+        return "Unknown", Reason.NOT_APPLICABLE, ""
+    if plan.mode == "Wait":
+        return "False", Reason.CAPACITY_SHORT, plan.message
+    return "True", Reason.CAPACITY_THERE, plan.message
+
+
 def rolled_back(s: Situation) -> Verdict:
     """What spec asks for was given up, and another revision serves."""
     if s.rollout and s.rollout.aborted:
@@ -166,6 +176,7 @@ def verdicts(spec: ModelDeploymentSpec, s: Situation, progress: str, now: dateti
         "Routed": routed(s),
         "Progressing": progressing(spec, s, progress),
         "Paused": ("True" if paused else "False", Reason.PAUSED if paused else Reason.NOT_APPLICABLE, ""),
+        "CapacityAvailable": capacity_available(s),
         "CanaryHealthy": canary_healthy(s),
         "Promoted": promoted(s),
         "RolledBack": rolled_back(s),

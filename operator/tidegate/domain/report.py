@@ -12,6 +12,7 @@ from tidegate.api.status import (
     Reason,
     RevisionStatus,
     RolloutStatus,
+    StartupStatus,
 )
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain.conditions import merge, verdicts
@@ -22,6 +23,7 @@ from tidegate.domain.revision import StoredRevision
 from tidegate.domain.rollout.gate import told as findings_told
 from tidegate.domain.rollout.steps import Steps, hold_at, kind_at, pods_wanted, steps_of, weight_at
 from tidegate.domain.situation import Situation
+from tidegate.domain.startup import startup, typical
 from tidegate.domain.traffic import Fleet
 
 HTTP_PORT = 8000
@@ -42,7 +44,9 @@ def describe(spec: ModelDeploymentSpec, s: Situation) -> str:
     if spec.paused and s.override is None:
         return f"{head}: paused at {rollout.weight} %."
     if rollout.step_started_at is None:
-        need = pods_wanted(spec.rollout, rollout, spec.replicas)
+        if rollout.plan is None or rollout.plan.mode == "Wait":
+            return f"{head}: {rollout.plan.message if rollout.plan else 'being planned.'}"
+        need = max(pods_wanted(spec.rollout, rollout, spec.replicas), fleet.wanted)
         if fleet.ready < need:
             return f"{head}: waiting for {need} pods, {fleet.ready} ready."
         return f"{head}: waiting for every router."
@@ -119,7 +123,7 @@ def _failure(before: Failure | None, s: Situation, now: datetime) -> Failure | N
 def _phase(spec: ModelDeploymentSpec, s: Situation, ready: bool) -> Phase:
     if spec.suspend:
         return Phase.SUSPENDED
-    if s.given_up and s.stable_fleet and s.stable_fleet.ready:
+    if s.given_up and s.stable_fleet and (s.stable_fleet.ready or spec.replicas == 0):
         return Phase.ABORTED
     if s.cause and not (s.stable_fleet and s.stable_fleet.ready):
         return Phase.FAILED
@@ -146,7 +150,7 @@ def report(
 ) -> ModelDeploymentStatus:
     """The status to write. Equal situations give equal statuses: nothing in it changes with time alone."""
     subject = observed.subject
-    if s.cause and s.cause.reason in (Reason.NAME_CONFLICT, Reason.ROUTER_FULL):
+    if s.cause and s.cause.reason == Reason.NAME_CONFLICT:
         kept = before.model_copy(update={"observed_generation": subject.generation, "phase": Phase.FAILED})
         found = verdicts(spec, s, "", now)
         return kept.model_copy(
@@ -172,6 +176,7 @@ def report(
         bake=s.choice.bake if s.choice else None,
         override=s.override,
         analysis=_analysis(before, s),
+        startup=_startup(before.startup, s),
         handled=dict(observed.requests) or None,
         revisions=_history(spec, before.revisions, s, now),
         last_failure=_failure(before.last_failure, s, now),
@@ -180,6 +185,24 @@ def report(
         ready=f"{have}/{max(replicas, 0 if spec.suspend else spec.replicas)}",
         selector=f"{MODEL}={subject.name},{COMPONENT}=server",
         conditions=merge(before.conditions, found, subject.generation, now),
+    )
+
+
+def _startup(before: StartupStatus | None, s: Situation) -> StartupStatus | None:
+    """The start-up of the newest revision with a ready pod, as seen first."""
+    seen = s.canary_fleet or s.stable_fleet
+    if seen is None or not seen.ready or (before and before.revision == seen.revision):
+        return before
+    found = typical(start for pod in seen.pods if (start := startup(pod)))
+    if found is None:
+        return before
+    return StartupStatus(
+        revision=seen.revision,
+        total_seconds=found.total,
+        schedule_seconds=found.schedule,
+        pull_seconds=found.pull,
+        fetch_seconds=found.fetch,
+        load_seconds=found.load,
     )
 
 
@@ -222,6 +245,8 @@ def _rollout_events(old: RolloutStatus | None, new: RolloutStatus | None, s: Sit
     told = []
     if new and (old is None or old.revision != new.revision):
         told.append(Event("Normal", Reason.ROLLOUT_STARTED, f"Rollout of revision {new.revision} started."))
+    if new and new.plan and (old is None or old.plan is None or old.plan.mode != new.plan.mode):
+        told.append(Event("Normal", Reason.PLANNED, new.plan.message))
     over = old is not None and not old.aborted and (new is None or new.revision != old.revision)
     if old and over and s.in_place and s.stable and not s.promoted:
         told.append(Event("Normal", Reason.ROLLED_BACK, f"Went back to revision {s.stable.name}; {old.revision} goes."))

@@ -15,6 +15,9 @@ from tidegate.api.types import ApiModel
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, SecretKeyReference, SecretReference, Server
 
 ID_LENGTH = 8
+GPU = "nvidia.com/gpu"
+PACKAGER_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+"""What the packager's containers ask for: part of every pod template."""
 
 
 class Pins(ApiModel):
@@ -55,6 +58,26 @@ class Revision(ApiModel):
             identity["publicKey"] = self.public_key.to_wire()
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+    @property
+    def resources(self) -> dict[str, dict[str, str]]:
+        """Requests and limits of a Triton container: a GPU server asks for one GPU when it names no device."""
+        asked = self.server.resources
+        limits = dict(asked.limits)
+        if self.server.accelerator == "GPU" and not any("/" in key for key in limits):
+            limits[GPU] = "1"
+        return {"requests": dict(asked.requests), "limits": limits}
+
+    @property
+    def pod_needs(self) -> dict[str, Any]:
+        """As much of its pods' spec as says where they find a place."""
+        placement = self.server.template.spec.to_wire()
+        return {
+            "containers": [{"name": "triton", "resources": self.resources}],
+            "initContainers": [{"name": "fetch", "resources": PACKAGER_RESOURCES}],
+            **{key: placement[key] for key in ("nodeSelector", "affinity", "tolerations") if key in placement},
+            **({"priorityClassName": placement["priorityClassName"]} if "priorityClassName" in placement else {}),
+        }
 
     @property
     def bundle_uri(self) -> str:

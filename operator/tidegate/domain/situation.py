@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tidegate.api.status import Override, RolloutStatus
+from tidegate.api.status import Override, RolloutStatus, StartupStatus
 from tidegate.domain.artifact import Resolution
 from tidegate.domain.choice import Choice
 from tidegate.domain.diagnose import Cause
@@ -13,7 +13,10 @@ from tidegate.domain.traffic import Fleet
 
 @dataclass(frozen=True)
 class Situation:
-    """``settled`` is True when every ready router splits requests as wanted; ``routers_ready`` when there is any."""
+    """``settled`` is True when every ready router splits requests as wanted; ``routers_ready`` when there is any.
+
+    ``startup`` is what was measured before this look.
+    """
 
     resolution: Resolution
     cause: Cause | None = None
@@ -27,6 +30,7 @@ class Situation:
     choice: Choice | None = None
     route: Route | None = None
     settled: bool = False
+    startup: StartupStatus | None = None
     routers_ready: bool = False
 
     @property

@@ -84,7 +84,7 @@ def _waits(model: Model) -> Iterator[str]:
         yield "Nothing is waited for."
     else:
         yield f"It is not ready ({ready.reason}): {sentence(ready.message)}"
-    if rollout and rollout.plan and rollout.plan.message:
+    if rollout and rollout.plan and rollout.plan.message and not rollout.aborted:
         yield f"How it gets its pods ({rollout.plan.mode}): {sentence(rollout.plan.message)}"
 
 

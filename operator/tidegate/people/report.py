@@ -12,9 +12,9 @@ from tidegate.domain.rollout.steps import FULL, kind_at
 from tidegate.people.model import Model
 from tidegate.people.state import state_of
 
-GOOD_WHEN_TRUE = frozenset({"Ready", "Available", "ArtifactVerified", "CapacityAvailable", "Routed"})
+GOOD_WHEN_TRUE = frozenset({"Ready", "Available", "ArtifactVerified", "Routed"})
 BAD_WHEN_TRUE = frozenset({"Stalled", "RolledBack", "Paused", "DriftDetected"})
-BAD_WHEN_FALSE = frozenset({"CanaryHealthy"})
+BAD_WHEN_FALSE = frozenset({"CanaryHealthy", "CapacityAvailable"})
 """Of these Unknown is as it should be: there is nothing to say yet."""
 
 
@@ -118,7 +118,8 @@ class Report:
 def report_of(model: Model, now: datetime) -> Report:
     """The facts. ``now`` counts holds down and decides nothing."""
     status = model.status
-    override, failure, plan = status.override, status.last_failure, status.rollout.plan if status.rollout else None
+    override, failure = status.override, status.last_failure
+    plan = status.rollout.plan if status.rollout and not status.rollout.aborted else None
     return Report(
         namespace=model.namespace,
         name=model.name,

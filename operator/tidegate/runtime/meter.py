@@ -6,10 +6,11 @@ that rests on it, so that no request is judged twice.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tidegate.api.status import ModelDeploymentStatus
+from tidegate.domain.checks.comparisons import Comparisons, agreement
 from tidegate.domain.checks.meter import readings, window
 from tidegate.domain.checks.windows import Window
 from tidegate.domain.rollout.carry import WRITE_AFTER, decisions, with_evidence
@@ -24,6 +25,7 @@ class Measured:
     pair: tuple[str, str]
     at: datetime
     reports: Mapping[str, RouterReport]
+    comparisons: Mapping[str, Comparisons] = field(default_factory=dict)
 
 
 class Meter:
@@ -59,9 +61,9 @@ class Meter:
         seconds = (measured.at - last.at).total_seconds()
         found = window(last.reports, measured.reports, *measured.pair, seconds)
         if found.canary is None and readings(measured.reports, *measured.pair):
-            # Other routers than then, or those that did not count then: from here on there is something to compare with.
+            # Other routers than then, or routers that did not count then: the next look has something to compare with.
             self.use(namespace, name, measured)
-        return found
+        return replace(found, agreement=agreement(last.comparisons, measured.comparisons, name, *measured.pair))
 
     def use(self, namespace: str, name: str, measured: Measured) -> None:
         """The next window begins here."""

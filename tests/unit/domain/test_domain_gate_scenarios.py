@@ -236,3 +236,58 @@ def test_a_known_good_revision_that_turned_out_bad_takes_every_step_again() -> N
     world.ask("retry", "now")
     world.until(lambda w: w.weight(2) > 0)
     assert world.weight(2) == 10
+
+
+def test_golden_cases_are_replayed_before_the_first_request() -> None:
+    world = serving(rollout={"steps": [{"parity": {}}, *LONG]})
+    world.move_to(2)
+    world.until(lambda w: any("parity" in name for name in w.cluster.jobs))
+    assert world.weight(2) == 0
+    assert world.pods_of(2) == 1
+    world.settle()
+    assert world.ready
+    assert world.cluster.jobs == {}
+
+
+def test_a_canary_that_answers_otherwise_than_recorded_gets_no_request() -> None:
+    world = serving(rollout={"steps": [{"parity": {}}, *LONG]})
+    world.cluster.differing.add(digest(2))
+    world.move_to(2)
+    for _ in range(60):
+        world.tick()
+        assert world.split() == {"1": 100}
+    assert world.status.phase == "Aborted"
+    assert world.condition("RolledBack").reason == "ParityFailed"
+    assert world.pods_of(2) == 0
+    world.cluster.differing.clear()
+    world.ask("retry", "now")
+    world.settle()
+    assert world.ready
+
+
+def test_pods_that_cannot_be_asked_hold_the_rollout_and_are_asked_again() -> None:
+    world = serving(rollout={"steps": [{"parity": {}}, *LONG]})
+    world.cluster.silent.add(digest(2))
+    world.move_to(2)
+    world.run(120)
+    assert world.split() == {"1": 100}
+    assert world.status.phase == "Progressing"
+    world.cluster.silent.clear()
+    world.settle()
+    assert world.ready
+
+
+def test_a_breaking_contract_gets_no_pod_unless_it_is_allowed() -> None:
+    world = serving()
+    world.cluster.contracts[digest(2)] = "Breaking"
+    world.move_to(2)
+    world.settle()
+    assert world.condition("Ready").reason == "ContractBreaking"
+    assert world.condition("Stalled").status == "True"
+    assert world.condition("Available").status == "True"
+    assert world.pods_of(2) == 0
+    assert world.split() == {"1": 100}
+    world.edit(model=world.spec.model.to_wire() | {"allowBreaking": True})
+    world.settle()
+    assert world.ready
+    assert world.split() == {"2": 100}

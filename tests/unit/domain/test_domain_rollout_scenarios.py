@@ -54,7 +54,8 @@ def test_a_rollout_tells_each_transition_once() -> None:
     world = serving()
     world.move_to(2)
     world.settle()
-    assert world.reasons() == ["RolloutStarted", "StepStarted", "StepStarted", "StepStarted", "Promoted", "Ready"]
+    steps = ["StepStarted"] * 3
+    assert world.reasons() == ["RolloutStarted", "Planned", *steps, "Promoted", "Ready"]
 
 
 def test_ready_does_not_waver_while_the_old_pods_leave() -> None:
@@ -181,7 +182,7 @@ def test_a_canary_that_never_loads_never_gets_requests_and_is_given_up_at_the_de
         assert world.condition(condition).status == "True"
         assert world.condition(condition).reason == "ProgressDeadlineExceeded"
     assert "opset 99" in world.condition("Ready").message
-    assert world.reasons() == ["RolloutStarted", "ModelLoadFailed", "ProgressDeadlineExceeded"]
+    assert world.reasons() == ["RolloutStarted", "Planned", "ModelLoadFailed", "ProgressDeadlineExceeded"]
 
 
 def test_a_canary_that_waits_for_room_beyond_the_deadline_still_takes_over() -> None:

@@ -24,7 +24,7 @@ def told(name: str) -> list[str]:
         ("waiting", "gets 95 % of requests", "waiting for somebody to promote", "It waits for a person."),
         ("extended", "gets 90 % of requests", "which is over", "the checks have not passed"),
         ("paused", "gets 90 % of requests", "paused at 10 %", "`kubectl md resume digits -n vision`"),
-        ("promoting", "gets 90 % of requests", "waiting for 2 pods", "`kubectl md abort digits -n vision`"),
+        ("promoting", "with 2 of 2 pods ready", "waiting for 2 pods", "`kubectl md abort digits -n vision`"),
         ("known_good", "gets all requests", "waiting for 2 pods", "Wait: it goes on by itself."),
         ("aborted", "gets all requests", "given up (AnalysisFailed)", "`kubectl md retry digits -n vision`"),
         ("baking", "stays warm", "Nothing is waited for.", "To go back at once: `kubectl md abort digits -n vision`"),
@@ -92,3 +92,4 @@ def test_how_a_rollout_gets_its_pods_is_told() -> None:
     item = raw(world)
     item["status"]["rollout"]["plan"] = {"mode": "InPlace", "message": "The cluster has no free GPU"}
     assert "How it gets its pods (InPlace): The cluster has no free GPU." in explain(read(item), [], world.cluster.now)
+    assert not any(line.startswith("How it gets") for line in told("aborted")), "it gets none any more"

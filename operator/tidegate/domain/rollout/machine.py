@@ -106,20 +106,11 @@ def _over(rollout: RolloutStatus, course: Course, canary: Canary, now: datetime)
     return canary.passes or not is_judged(course.steps, rollout.step)
 
 
-def _raise(rollout: RolloutStatus, course: Course, canary: Canary) -> RolloutStatus:
-    """Give the step's weight once enough pods are ready and known to every router."""
-    target = weight_at(course.steps, rollout.step)
-    if rollout.weight == target or canary.ready < course.pods(rollout.step) or not canary.known:
-        return rollout
-    evidence = at_a_new_step(rollout.evidence)
-    return rollout.model_copy(update={"weight": target, "step_started_at": None, "evidence": evidence})
-
-
 def advance(rollout: RolloutStatus, course: Course, canary: Canary, now: datetime) -> RolloutStatus:
-    """One look at a rollout that is not given up.
+    """The step that a rollout which is not given up is at, after one look.
 
-    The weight falls to 0 when no pod of the canary is ready, rises to the step's weight when enough pods are ready and
-    known to every router, and the next step comes when this one is over. A paused rollout never rises.
+    It loses its hold when no pod of the canary is ready, and the next step comes when this one is over. A paused
+    rollout goes on to no other step.
     """
     steps = len(course.steps)
     rollout = rollout.model_copy(update={"steps": steps, "step": min(rollout.step, steps)})
@@ -132,11 +123,23 @@ def advance(rollout: RolloutStatus, course: Course, canary: Canary, now: datetim
     if course.paused:
         return rollout
     if _over(rollout, course, canary, now):
-        rollout = _enter(rollout, rollout.step + 1, now)
-    elif is_judged(course.steps, rollout.step) and hold_left(rollout, course.steps, now) == timedelta(0):
-        rollout = rollout.model_copy(update={"extended": True})
+        return _enter(rollout, rollout.step + 1, now)
+    if is_judged(course.steps, rollout.step) and hold_left(rollout, course.steps, now) == timedelta(0):
+        return rollout.model_copy(update={"extended": True})
+    return rollout
+
+
+def weigh(rollout: RolloutStatus, course: Course, canary: Canary, weight: int, now: datetime) -> RolloutStatus:
+    """The rollout with the share that the canary's pods can carry now, on the way to the step's; see ``sizing``."""
+    if course.paused:
+        weight = min(weight, rollout.weight)
+    if weight != rollout.weight:
+        rose = weight > rollout.weight
+        evidence = at_a_new_step(rollout.evidence) if rose else rollout.evidence
+        moved = {"progressed_at": now} if rose else {}
+        rollout = rollout.model_copy(update={"weight": weight, "step_started_at": None, "evidence": evidence} | moved)
     # A last step of 100 % and the promotion have one weight: no router has to be waited for.
-    return _settle(_raise(rollout, course, canary), course, canary, now)
+    return _settle(rollout, course, canary, now)
 
 
 def finished(rollout: RolloutStatus, canary: Canary) -> bool:

@@ -12,8 +12,16 @@ Steps = Sequence[Step]
 
 
 def steps_of(spec: Rollout, rollout: RolloutStatus | None) -> tuple[Step, ...]:
-    """The steps of this rollout; none for a revision that had all traffic before."""
-    return () if rollout is not None and rollout.known_good else spec.effective_steps
+    """The steps of this rollout; none for a revision that had all traffic before.
+
+    Where the old pods must end before new ones start, requests cannot be shared: steps that share them are left out.
+    """
+    if rollout is not None and rollout.known_good:
+        return ()
+    steps = spec.effective_steps
+    if rollout is not None and rollout.plan is not None and rollout.plan.mode == "Recreate":
+        return tuple(step for step in steps if step.weight is None and step.shadow is None)
+    return steps
 
 
 def weight_at(steps: Steps, index: int) -> int:
