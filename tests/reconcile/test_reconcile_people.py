@@ -117,7 +117,7 @@ def test_pause_holds_a_rollout_and_resume_lets_it_go_on(
     said = capsys.readouterr()
     assert "stays at 10 %; the checks go on" in said.out
     assert said.err == ""
-    end = stage.clock.now() + timedelta(minutes=5)
+    end = stage.clock.now() + timedelta(minutes=2)
     stage.settle(lambda now: now.clock.now() > end)
     assert stage.weights() == {"1": 90, "2": 10}
     assert run("status digits") == 2
