@@ -76,6 +76,7 @@ def _remembered(spec: ModelDeploymentSpec, observed: Observed) -> Artifact | Non
             inputs=r.revision.inputs,
             outputs=r.revision.outputs,
             max_batch_size=r.revision.max_batch_size,
+            size_bytes=r.revision.size_bytes,
             verified_by=_told(r.revision.public_key),
         )
         for r in newest_first

@@ -45,6 +45,7 @@ class Revision(ApiModel):
     outputs: list[ContractEntry] | None = None
     max_batch_size: int | None = None
     """The contract, where it is short enough to be known: what the observer compares by. It is no part of the id."""
+    size_bytes: int | None = None
 
     @property
     def id(self) -> str:
@@ -113,4 +114,5 @@ def revision_of(spec: ModelDeploymentSpec, artifact: Artifact, pins: Pins) -> Re
         inputs=artifact.inputs,
         outputs=artifact.outputs,
         max_batch_size=artifact.max_batch_size,
+        size_bytes=artifact.size_bytes,
     )
