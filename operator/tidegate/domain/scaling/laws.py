@@ -1,0 +1,167 @@
+"""Many small laws, each with a fleet of its own in a fluid model of the same traffic.
+
+A law says how much head-room demand gets, and for how long the height of a surprise is kept ready. No fixed choice is
+good for all traffic, so every law is played against what really came, at what it would have cost: its replicas, and
+its late requests at a price. The real fleet follows the law that was cheapest of late.
+"""
+
+from dataclasses import dataclass
+from math import ceil, exp, sqrt
+
+from tidegate.domain.scaling.forecast import Surprise
+
+HEAD_ROOMS = (0.3, 0.6, 1.0, 1.6, 2.5)
+KEEPS = (0.1, 0.3, 1.0, 3.0, 30.0)
+MEMORY_SECONDS = 3600.0
+PRIOR_SECONDS = 600.0
+QUEUE_SECONDS = 10.0
+DETECTION_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Law:
+    """``head_room`` in square roots of the demand in replicas. A surprise is kept for ``keep`` times the time in which
+    the idle replicas cost as much as being caught again; ``relative``: as a multiple of the level, not as a rate."""
+
+    head_room: float
+    keep: float
+    relative: bool
+
+
+LAWS: tuple[Law, ...] = tuple(
+    Law(head_room, keep, relative)
+    for head_room in HEAD_ROOMS
+    for keep, relative in ((0.0, False), *((k, r) for r in (False, True) for k in KEEPS))
+)
+REFERENCE = LAWS.index(Law(0.6, 0.0, False))
+DEFAULT = Law(1.0, 0.3, False)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all laws share at one look: replicas are the unit of demand.
+
+    ``follow`` is the demand to expect when a replica that starts now is ready, the highest of late; ``now`` the demand
+    of this look, ``level`` and ``base`` its longer means; ``rate`` what a replica serves a second, ``patience`` the
+    seconds a request may wait, ``late_price`` the price of one late request in service times, ``startup`` seconds.
+    ``tail`` says how fast queues get rarer with length (1 would be one queue for all replicas).
+    """
+
+    time: float
+    seconds: float
+    now: float
+    follow: float
+    level: float
+    base: float
+    rate: float
+    patience: float
+    late_price: float
+    startup: float
+    tail: float
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
+class Account:
+    """One law's fleet in its fluid model: ``price`` so far, in replica seconds, what came longer ago counts less."""
+
+    price: float
+    ready: int
+    pending: tuple[tuple[float, int], ...] = ()
+    queue: float = 0.0
+
+    @property
+    def replicas(self) -> int:
+        return self.ready + sum(count for _, count in self.pending)
+
+
+def opening(replicas: int, demand: float) -> tuple[Account, ...]:
+    """Accounts before any traffic was seen: laws far from the default are taken to be dearer, a little."""
+    return tuple(Account(PRIOR_SECONDS * max(demand, 1.0) * _prior(law), replicas) for law in LAWS)
+
+
+def _prior(law: Law) -> float:
+    rooms = abs(HEAD_ROOMS.index(law.head_room) - HEAD_ROOMS.index(DEFAULT.head_room))
+    keeps = (0.0, *KEEPS)
+    return 0.1 * rooms + 0.1 * abs(keeps.index(law.keep) - keeps.index(DEFAULT.keep)) + 0.05 * law.relative
+
+
+def reserve(law: Law, surprises: tuple[Surprise, ...], terms: Terms) -> float:
+    """The demand, in replicas, that a law keeps ready for because of what happened before."""
+    kept = 0.0
+    if not law.keep:
+        return kept
+    for surprise in surprises:
+        peak = surprise.ratio * terms.base if law.relative else surprise.peak / terms.rate
+        idle = peak - terms.level
+        if peak > kept and idle > 0:
+            caught = terms.late_price * peak * (terms.startup + DETECTION_SECONDS)
+            if (terms.time - surprise.time) * idle < law.keep * caught:
+                kept = peak
+    return kept
+
+
+def drain(queue: float, ready: int, coming: float, terms: Terms) -> float:
+    """Replicas on top of the demand that make the queue go away, at the least price of both.
+
+    ``queue`` is in replica seconds, ``coming`` the mean number of further replicas until one that starts now is ready.
+    With k more replicas the queue of Q lasts Q / k seconds, in which every request is late, and they cost k times
+    their start-up and what they run: k = sqrt(price * demand * Q / time).
+    """
+    left = queue + (terms.follow - ready - coming) * terms.startup
+    left = min(left, QUEUE_SECONDS * max(ready + coming, 1.0))
+    if left <= terms.patience * max(ready, 1) or queue <= 0:
+        return 0.0
+    return sqrt(terms.late_price * terms.follow * left / (terms.startup + 30.0))
+
+
+def wanted(law: Law, kept: float, extra: float, terms: Terms) -> int:
+    """How many replicas a law wants, given the reserve it keeps and what drains its queue."""
+    follow = terms.follow + law.head_room * sqrt(terms.follow) + extra
+    need = max(follow, kept + 0.3 * sqrt(kept))
+    return min(max(ceil(need - 0.05), terms.least), terms.most)
+
+
+def late_share(ready: int, wait: float, terms: Terms) -> float:
+    """The share of requests that come too late with ``ready`` replicas, when the queue alone makes them ``wait``."""
+    patience = terms.patience - wait
+    spare = ready - terms.level
+    if patience <= 0 or spare <= 0:
+        return 1.0
+    return exp(-2 * terms.tail * spare * patience * terms.rate)
+
+
+def play(account: Account, law: Law, kept: float, terms: Terms) -> Account:
+    """One look of a law's own fleet: what became ready serves, the rest is a queue; then the law decides."""
+    ready, pending = account.ready, account.pending
+    if pending and pending[0][0] <= terms.time:
+        ready += sum(count for due, count in pending if due <= terms.time)
+        pending = tuple(start for start in pending if start[0] > terms.time)
+    served = max(ready, 1)
+    queue = min(max(account.queue + (terms.now - ready) * terms.seconds, 0.0), QUEUE_SECONDS * served)
+    share = late_share(served, (account.queue + queue) / 2 / served, terms)
+    replicas = ready + sum(count for _, count in pending)
+    price = account.price * exp(-terms.seconds / MEMORY_SECONDS)
+    price += (replicas + terms.late_price * share * terms.now) * terms.seconds
+    coming = 0.0
+    if queue and pending:
+        coming = sum(count * (terms.time + terms.startup - due) for due, count in pending) / max(terms.startup, 1.0)
+    need = wanted(law, kept, drain(queue, ready, coming, terms) if queue else 0.0, terms)
+    if need > replicas:
+        pending = (*pending, (terms.time + terms.startup, need - replicas))
+    elif need < replicas:
+        ready, pending = _fewer(ready, pending, replicas - need)
+    return Account(price, ready, pending, queue)
+
+
+def _fewer(ready: int, pending: tuple[tuple[float, int], ...], less: int) -> tuple[int, tuple[tuple[float, int], ...]]:
+    left = list(pending)
+    while less and left:
+        due, count = left.pop()
+        if count > less:
+            left.append((due, count - less))
+            less = 0
+        else:
+            less -= count
+    return ready - less, tuple(left)
