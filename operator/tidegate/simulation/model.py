@@ -16,7 +16,7 @@ class Model:
     time from wanting a replica until it serves; ``limit`` is the objective's latency.
     """
 
-    fixed: float = 0.1
+    fixed: float = 0.2
     each: float = 0.0
     spread: float = 0.1
     instances: int = 1
@@ -27,7 +27,7 @@ class Model:
     timeout: float = 30.0
     extra: float = 0.0
     startup: float = 15.0
-    limit: float = 0.4
+    limit: float = 0.8
 
     def seconds(self, batch: int) -> float:
         """Mean time of one batch."""

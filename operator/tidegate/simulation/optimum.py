@@ -7,7 +7,7 @@ the sum over layers is the least cost (replicas cost from their creation on).
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, exp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,9 +84,13 @@ class Replay:
         return int(self._schedule[now : now + self._ahead + 2].max(initial=1))
 
 
-def reactive(needed: Counts) -> Scaler:
-    """The reactive bound: it knows the present perfectly and nothing of the future; its capacity comes later."""
-    return Replay(needed, 0.0, "reactive bound", ahead=False)
+def reactive(needed: Counts, startup: float) -> Scaler:
+    """The reactive bound: it knows the present perfectly and nothing of the future, and its capacity comes one start-up
+    later. It keeps what was needed within the last start-up time, as stopping and starting again costs more."""
+    span = ceil(startup) + 1
+    padded = np.concatenate([np.full(span - 1, needed[0]), needed])
+    recent = np.lib.stride_tricks.sliding_window_view(padded, span).max(axis=1)
+    return Replay(recent, 0.0, "reactive bound", ahead=False)
 
 
 def hindsight(arrivals: NDArray[np.float64], model: Model, most: int, late_price: float) -> int:
@@ -97,8 +101,9 @@ def hindsight(arrivals: NDArray[np.float64], model: Model, most: int, late_price
         per_second, late, queue = replicas * model.rate, 0.0, 0.0
         longest = min(model.queue_timeout * per_second, float(model.queue_size * replicas))
         for count in counts:
-            if queue > per_second * model.patience:
-                late += count
+            # Chance queues come on top of those that the fluid sees.
+            spare = (replicas - count / model.rate) * (model.patience - queue / per_second)
+            late += count if queue > per_second * model.patience else count * exp(-1.6 * max(spare, 0.0) * model.rate)
             queue = min(max(queue + count - per_second, 0.0), longest)
         return replicas * len(counts) + late_price * late / model.rate
 

@@ -13,6 +13,8 @@ BASE_SECONDS = 300.0
 TREND_SECONDS = 150.0
 JUMP_DEVIATIONS = 4.0
 MOST_TREND = 0.25
+STILL = 0.9
+FALLEN = 0.75
 MOST_SURPRISES = 12
 
 
@@ -71,8 +73,22 @@ def remember(surprises: tuple[Surprise, ...], new: Surprise) -> tuple[Surprise, 
     return (*kept, new)[-MOST_SURPRISES:]
 
 
-def continued(surprises: tuple[Surprise, ...], time: float, peak: float) -> tuple[Surprise, ...]:
-    """The last surprise goes on: it is as high as it ever was, and it is now."""
+def continued(surprises: tuple[Surprise, ...], peak: float) -> tuple[Surprise, ...]:
+    """The last surprise went higher."""
     last = surprises[-1]
-    ratio = last.ratio * max(peak / last.peak, 1.0) if last.peak else last.ratio
-    return remember(surprises[:-1], replace(last, time=time, peak=max(peak, last.peak), ratio=ratio))
+    if peak <= last.peak:
+        return surprises
+    ratio = last.ratio * peak / last.peak if last.peak else last.ratio
+    return remember(surprises[:-1], replace(last, peak=peak, ratio=ratio))
+
+
+def refreshed(surprises: tuple[Surprise, ...], demand: Demand, time: float) -> tuple[Surprise, ...]:
+    """A surprise is as old as the time since demand was last about that high."""
+    if not any(demand.level >= STILL * old.peak for old in surprises):
+        return surprises
+    return tuple(replace(old, time=time) if demand.level >= STILL * old.peak else old for old in surprises)
+
+
+def left(before: Demand, now: Demand) -> bool:
+    """Whether demand fell abruptly: what falls like that may come back like that."""
+    return now.age < before.age and now.level < FALLEN * before.level

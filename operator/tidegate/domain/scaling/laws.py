@@ -16,6 +16,7 @@ MEMORY_SECONDS = 3600.0
 PRIOR_SECONDS = 600.0
 QUEUE_SECONDS = 10.0
 DETECTION_SECONDS = 10.0
+NEARLY = 1.1
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ LAWS: tuple[Law, ...] = tuple(
     for head_room in HEAD_ROOMS
     for keep, relative in ((0.0, False), *((k, r) for r in (False, True) for k in KEEPS))
 )
+_KINDS = 1 + 2 * len(KEEPS)
 REFERENCE = LAWS.index(Law(0.6, 0.0, False))
-DEFAULT = Law(1.0, 0.3, False)
+DEFAULT = Law(1.0, 1.0, False)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Account:
     ready: int
     pending: tuple[tuple[float, int], ...] = ()
     queue: float = 0.0
+    clogged: int = 0
 
     @property
     def replicas(self) -> int:
@@ -102,18 +105,23 @@ def reserve(law: Law, surprises: tuple[Surprise, ...], terms: Terms) -> float:
     return kept
 
 
-def drain(queue: float, ready: int, coming: float, terms: Terms) -> float:
-    """Replicas on top of the demand that make the queue go away, at the least price of both.
+def reserves(surprises: tuple[Surprise, ...], terms: Terms) -> dict[tuple[float, bool], float]:
+    """The reserve of every law, by what it keeps: laws that differ in head-room only share one."""
+    return {(law.keep, law.relative): reserve(law, surprises, terms) for law in LAWS[:_KINDS]}
 
-    ``queue`` is in replica seconds, ``coming`` the mean number of further replicas until one that starts now is ready.
-    With k more replicas the queue of Q lasts Q / k seconds, in which every request is late, and they cost k times
-    their start-up and what they run: k = sqrt(price * demand * Q / time).
+
+def drain(queue: float, clogged: int, terms: Terms) -> float:
+    """Replicas on top of the demand that end an overload at the least price.
+
+    ``queue`` is in replica seconds. It stands in ``clogged`` replicas: new ones cannot take over what waits there, they
+    can only serve everything that still comes, so more than ``clogged`` never help. With k more replicas a queue of Q
+    lasts Q / k seconds, in which every request is late, and they cost k times their start-up and what they run: the
+    least price is at k = sqrt(price * demand * Q / time).
     """
-    left = queue + (terms.follow - ready - coming) * terms.startup
-    left = min(left, QUEUE_SECONDS * max(ready + coming, 1.0))
-    if left <= terms.patience * max(ready, 1) or queue <= 0:
+    if not clogged:
         return 0.0
-    return sqrt(terms.late_price * terms.follow * left / (terms.startup + 30.0))
+    left = min(max(queue, terms.startup * (terms.follow - clogged)), QUEUE_SECONDS * clogged)
+    return min(sqrt(terms.late_price * terms.follow * max(left, 0.0) / (terms.startup + 30.0)), float(clogged))
 
 
 def wanted(law: Law, kept: float, extra: float, terms: Terms) -> int:
@@ -132,27 +140,39 @@ def late_share(ready: int, wait: float, terms: Terms) -> float:
     return exp(-2 * terms.tail * spare * patience * terms.rate)
 
 
+def serve(ready: int, queue: float, clogged: int, coming: bool, terms: Terms) -> tuple[float, int, float]:
+    """One look of a fluid fleet: its queue and its clogged replicas afterwards, and the share of requests too late.
+
+    While replicas are ``coming`` those that have just come do not count as clogged yet.
+    """
+    fresh = ready - clogged
+    if clogged and terms.now < fresh:
+        # The router sends to the shorter of two queues: only two clogged replicas leave it no choice.
+        share = (clogged / ready) ** 2
+        queue = max(queue - clogged * terms.seconds, 0.0)
+        return (0.0, 0, share) if queue <= terms.patience * clogged else (queue, clogged, share)
+    after = min(max(queue + (terms.now - ready) * terms.seconds, 0.0), QUEUE_SECONDS * ready)
+    if after > terms.patience * ready:
+        return after, clogged if clogged and coming else ready, 1.0
+    return after, 0, late_share(ready, (queue + after) / 2 / ready, terms)
+
+
 def play(account: Account, law: Law, kept: float, terms: Terms) -> Account:
     """One look of a law's own fleet: what became ready serves, the rest is a queue; then the law decides."""
     ready, pending = account.ready, account.pending
     if pending and pending[0][0] <= terms.time:
         ready += sum(count for due, count in pending if due <= terms.time)
         pending = tuple(start for start in pending if start[0] > terms.time)
-    served = max(ready, 1)
-    queue = min(max(account.queue + (terms.now - ready) * terms.seconds, 0.0), QUEUE_SECONDS * served)
-    share = late_share(served, (account.queue + queue) / 2 / served, terms)
+    queue, clogged, share = serve(max(ready, 1), account.queue, min(account.clogged, ready), bool(pending), terms)
     replicas = ready + sum(count for _, count in pending)
     price = account.price * exp(-terms.seconds / MEMORY_SECONDS)
     price += (replicas + terms.late_price * share * terms.now) * terms.seconds
-    coming = 0.0
-    if queue and pending:
-        coming = sum(count * (terms.time + terms.startup - due) for due, count in pending) / max(terms.startup, 1.0)
-    need = wanted(law, kept, drain(queue, ready, coming, terms) if queue else 0.0, terms)
+    need = wanted(law, kept, drain(queue, clogged, terms), terms)
     if need > replicas:
         pending = (*pending, (terms.time + terms.startup, need - replicas))
     elif need < replicas:
         ready, pending = _fewer(ready, pending, replicas - need)
-    return Account(price, ready, pending, queue)
+    return Account(price, ready, pending, queue, clogged)
 
 
 def _fewer(ready: int, pending: tuple[tuple[float, int], ...], less: int) -> tuple[int, tuple[tuple[float, int], ...]]:
@@ -165,3 +185,13 @@ def _fewer(ready: int, pending: tuple[tuple[float, int], ...], less: int) -> tup
         else:
             less -= count
     return ready - less, tuple(left)
+
+
+def leader(accounts: tuple[Account, ...], reserves: dict[tuple[float, bool], float]) -> int:
+    """The law that the real fleet follows: the cheapest; of those with its head-room that are nearly as cheap, the one
+    that keeps the largest reserve. Without that the fleet would give up a reserve whenever one law that has none is a
+    little cheaper: just before the reserve is needed again, always."""
+    best = min(range(len(LAWS)), key=lambda index: accounts[index].price)
+    near = accounts[best].price * NEARLY
+    same = [i for i, law in enumerate(LAWS) if law.head_room == LAWS[best].head_room and accounts[i].price <= near]
+    return max(same, key=lambda index: (reserves[LAWS[index].keep, LAWS[index].relative], -accounts[index].price))

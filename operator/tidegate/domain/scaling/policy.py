@@ -7,7 +7,7 @@ from math import sqrt
 
 from tidegate.domain.scaling import laws
 from tidegate.domain.scaling.capacity import Capacity
-from tidegate.domain.scaling.forecast import Demand, Surprise, continued, remember
+from tidegate.domain.scaling.forecast import Demand, Surprise, continued, left, refreshed, remember
 from tidegate.domain.scaling.laws import Account, Terms
 from tidegate.domain.scaling.limits import Limits, Past, bound
 from tidegate.domain.scaling.window import Sample, Window, fault
@@ -63,6 +63,8 @@ class State:
     caught: bool = False
     accounts: tuple[Account, ...] = ()
     tail: float = 0.5
+    wishes: tuple[tuple[float, int], ...] = ()
+    clogged: int = 0
     ready: int = 0
     ready_since: float = 0.0
     late: float = 0.0
@@ -135,7 +137,11 @@ def _after(policy: Policy, window: Window, state: State, sample: Sample) -> Stat
     capacity = state.capacity or Capacity.prior(window.profile_rate, window.instances)
     ready_since = state.ready_since if sample.ready == state.ready else sample.time
     capacity = capacity.after(sample, window.instances, steady=sample.time - ready_since >= STEADY_SECONDS)
-    demand = state.demand.after(sample.rate, sample.seconds)
+    before = state.demand
+    demand = before.after(sample.rate, sample.seconds)
+    surprises = refreshed(state.surprises, demand, sample.time)
+    if left(before, demand):
+        surprises = remember(surprises, Surprise(sample.time, before.level, before.level / max(before.base, 1e-9)))
     startup = _startup(window)
     ahead = demand.ahead(startup)
     keep = max(startup, 20.0)
@@ -147,17 +153,14 @@ def _after(policy: Policy, window: Window, state: State, sample: Sample) -> Stat
         seen=sample.time,
         capacity=capacity,
         demand=demand,
+        surprises=surprises,
         highest=highest,
         ready=sample.ready,
         ready_since=ready_since,
     )
     terms = _terms(policy, window, state, sample, capacity)
     accounts = state.accounts or laws.opening(max(window.wanted, 1), terms.level)
-    kept = {
-        (law.keep, law.relative): 0.0 for law in laws.LAWS
-    }
-    if state.surprises:
-        kept = {(law.keep, law.relative): laws.reserve(law, state.surprises, terms) for law in laws.LAWS[:KINDS]}
+    kept = laws.reserves(state.surprises, terms)
     accounts = tuple(
         laws.play(account, law, kept[law.keep, law.relative], terms)
         for account, law in zip(accounts, laws.LAWS, strict=True)
@@ -165,18 +168,15 @@ def _after(policy: Policy, window: Window, state: State, sample: Sample) -> Stat
     return _surprised(replace(state, accounts=accounts), accounts[laws.REFERENCE], terms)
 
 
-KINDS = 1 + 2 * len(laws.KEEPS)
-
-
 def _surprised(state: State, reference: Account, terms: Terms) -> State:
     """Notice that a fleet that only follows demand would be caught now."""
-    caught = reference.queue > 0.5 * terms.patience * max(reference.ready, 1)
+    caught = bool(reference.clogged) or reference.queue > 0.5 * terms.patience * max(reference.ready, 1)
     if not caught:
         return replace(state, caught=False)
     # The mean since a jump is uncertain at first: what is remembered is what demand was at least.
     peak = state.demand.level - sqrt(state.demand.level / state.demand.age)
     if state.caught and state.surprises:
-        return replace(state, surprises=continued(state.surprises, terms.time, peak))
+        return replace(state, surprises=continued(state.surprises, peak))
     base = max(state.demand.base, terms.rate * 0.1)
     return replace(state, caught=True, surprises=remember(state.surprises, Surprise(terms.time, peak, peak / base)))
 
@@ -185,14 +185,18 @@ def _conclude(policy: Policy, window: Window, state: State, now: float) -> tuple
     assert state.capacity is not None
     sample = window.samples[-1]
     terms = _terms(policy, window, state, sample, state.capacity)
-    best = min(range(len(laws.LAWS)), key=lambda index: state.accounts[index].price)
-    law = laws.LAWS[best]
-    kept = laws.reserve(law, state.surprises, terms)
-    queue = max(sample.concurrency / window.instances - min(terms.now, sample.ready), 0.0) / terms.rate
-    extra = laws.drain(queue, sample.ready, sample.starting / 2, terms) if queue > terms.patience * sample.ready else 0.0
+    reserves = laws.reserves(state.surprises, terms)
+    law = laws.LAWS[laws.leader(state.accounts, reserves)]
+    kept = reserves[law.keep, law.relative]
+    queue, clogged = _clogged(state, sample, window.instances, terms)
+    extra = laws.drain(queue, clogged, terms)
     wish = laws.wanted(law, kept, extra, terms)
     follow = terms.follow + law.head_room * sqrt(terms.follow)
     reason = ScalingReason.OVERLOAD if extra else ScalingReason.RESERVE if kept > follow else ScalingReason.DEMAND
+    # Stopping a replica and starting it again within one start-up time costs more than keeping it.
+    keep = max(terms.startup, 20.0)
+    wishes = (*((t, n) for t, n in state.wishes if t > now - keep and n > wish), (now, wish))
+    wish = max(wish, min(wishes[0][1], window.wanted))
     if now - state.since < max(SETTLING_SECONDS, terms.startup) and wish < window.wanted:
         wish, reason = window.wanted, ScalingReason.SETTLING
     bounded = bound(wish, window.wanted, policy.limits, state.past, now)
@@ -202,4 +206,12 @@ def _conclude(policy: Policy, window: Window, state: State, now: float) -> tuple
         "rate": sample.rate, "forecast": terms.follow * terms.rate, "capacity": terms.rate, "reserve": kept * terms.rate,
         "headRoom": law.head_room, "keep": law.keep, "relative": float(law.relative), "queue": queue, "extra": extra,
     }
-    return Decision(bounded.replicas, reason, "", inputs), replace(state, past=bounded.past)
+    return Decision(bounded.replicas, reason, "", inputs), replace(state, past=bounded.past, wishes=wishes, clogged=clogged)
+
+
+def _clogged(state: State, sample: Sample, instances: int, terms: Terms) -> tuple[float, int]:
+    """The queue in replica seconds, and the replicas in which it stands: those that were ready when it began."""
+    queue = max(sample.concurrency / instances - min(terms.now, sample.ready), 0.0) * instances / terms.rate
+    if terms.now >= sample.ready - state.clogged and not (state.clogged and sample.starting):
+        return queue, sample.ready if queue > terms.patience * max(sample.ready, 1) else 0
+    return queue, state.clogged if queue > terms.patience * state.clogged else 0
