@@ -9,10 +9,12 @@ from math import exp
 
 FAST_SECONDS = 6.0
 LEVEL_SECONDS = 40.0
-BASE_SECONDS = 300.0
+BASE_UP_SECONDS = 400.0
+BASE_DOWN_SECONDS = 60.0
 TREND_SECONDS = 150.0
 JUMP_DEVIATIONS = 4.0
 MOST_TREND = 0.25
+MOST_RATIO = 5.0
 STILL = 0.9
 FALLEN = 0.75
 MOST_SURPRISES = 12
@@ -45,7 +47,7 @@ class Demand:
         """With one more look. A jump that chance does not explain is taken at once, not over the memory of a rate."""
         if not self.age:
             return Demand(rate, rate, rate, rate, 0.0, seconds)
-        base = _towards(self.base, rate, seconds, BASE_SECONDS)
+        base = _towards(self.base, self.fast, seconds, BASE_UP_SECONDS if self.fast > self.base else BASE_DOWN_SECONDS)
         fast = _towards(self.fast, rate, seconds, FAST_SECONDS)
         floor = max(self.level, 1 / seconds)
         if rate - self.level > JUMP_DEVIATIONS * (floor / seconds) ** 0.5:

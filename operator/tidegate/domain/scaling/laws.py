@@ -8,15 +8,16 @@ its late requests at a price. The real fleet follows the law that was cheapest o
 from dataclasses import dataclass
 from math import ceil, exp, sqrt
 
-from tidegate.domain.scaling.forecast import Surprise
+from tidegate.domain.scaling.forecast import MOST_RATIO, Surprise
 
-HEAD_ROOMS = (0.3, 0.6, 1.0, 1.6, 2.5)
+HEAD_ROOMS = (0.6, 1.0, 1.6, 2.5)
 KEEPS = (0.1, 0.3, 1.0, 3.0, 30.0)
 MEMORY_SECONDS = 3600.0
 PRIOR_SECONDS = 600.0
 QUEUE_SECONDS = 10.0
 DETECTION_SECONDS = 10.0
-NEARLY = 1.1
+NEARLY = 1.05
+PATIENCE_OF_LAWS = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class Account:
         return self.ready + sum(count for _, count in self.pending)
 
 
-def opening(replicas: int, demand: float) -> tuple[Account, ...]:
+def opening(demand: float) -> tuple[Account, ...]:
     """Accounts before any traffic was seen: laws far from the default are taken to be dearer, a little."""
-    return tuple(Account(PRIOR_SECONDS * max(demand, 1.0) * _prior(law), replicas) for law in LAWS)
+    return tuple(Account(PRIOR_SECONDS * max(demand, 1.0) * _prior(law), 0) for law in LAWS)
 
 
 def _prior(law: Law) -> float:
@@ -96,7 +97,7 @@ def reserve(law: Law, surprises: tuple[Surprise, ...], terms: Terms) -> float:
     if not law.keep:
         return kept
     for surprise in surprises:
-        peak = surprise.ratio * terms.base if law.relative else surprise.peak / terms.rate
+        peak = min(surprise.ratio, MOST_RATIO) * terms.base if law.relative else surprise.peak / terms.rate
         idle = peak - terms.level
         if peak > kept and idle > 0:
             caught = terms.late_price * peak * (terms.startup + DETECTION_SECONDS)
@@ -127,7 +128,7 @@ def drain(queue: float, clogged: int, terms: Terms) -> float:
 def wanted(law: Law, kept: float, extra: float, terms: Terms) -> int:
     """How many replicas a law wants, given the reserve it keeps and what drains its queue."""
     follow = terms.follow + law.head_room * sqrt(terms.follow) + extra
-    need = max(follow, kept + 0.3 * sqrt(kept))
+    need = max(follow, kept + min(law.head_room, 1.0) * sqrt(kept))
     return min(max(ceil(need - 0.05), terms.least), terms.most)
 
 
@@ -187,11 +188,17 @@ def _fewer(ready: int, pending: tuple[tuple[float, int], ...], less: int) -> tup
     return ready - less, tuple(left)
 
 
-def leader(accounts: tuple[Account, ...], reserves: dict[tuple[float, bool], float]) -> int:
-    """The law that the real fleet follows: the cheapest; of those with its head-room that are nearly as cheap, the one
-    that keeps the largest reserve. Without that the fleet would give up a reserve whenever one law that has none is a
-    little cheaper: just before the reserve is needed again, always."""
+def leader(accounts: tuple[Account, ...], reserves: dict[tuple[float, bool], float], terms: Terms) -> int:
+    """The law that the real fleet follows: the cheapest; of those with its head-room that are not much dearer, the one
+    that keeps the largest reserve.
+
+    Without that the fleet would give up a reserve as soon as a law that has none is a little cheaper: always just
+    before the reserve is needed again. What may be lost by waiting is what being caught once would cost.
+    """
     best = min(range(len(LAWS)), key=lambda index: accounts[index].price)
-    near = accounts[best].price * NEARLY
-    same = [i for i, law in enumerate(LAWS) if law.head_room == LAWS[best].head_room and accounts[i].price <= near]
+    highest = max(kept for (_, relative), kept in reserves.items() if relative == LAWS[best].relative)
+    caught = terms.late_price * highest * (terms.startup + DETECTION_SECONDS)
+    near = max(accounts[best].price * NEARLY, accounts[best].price + PATIENCE_OF_LAWS * caught)
+    kind = LAWS[best].head_room, LAWS[best].relative
+    same = [i for i, law in enumerate(LAWS) if (law.head_room, law.relative) == kind and accounts[i].price <= near]
     return max(same, key=lambda index: (reserves[LAWS[index].keep, LAWS[index].relative], -accounts[index].price))
