@@ -92,9 +92,7 @@ class Autoscaling(ApiModel):
         description="Fewest pods. 0 lets a model without requests go to zero; its next request waits at the router "
         "for a pod. Default: 1. Example: 2.",
     )
-    max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
-        description="Most pods, whatever demand is. Example: 8."
-    )
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(description="Most pods, whatever demand is. Example: 8.")
     objective: Objective = Field(description="The latency to keep. Example: {percentile: 95, milliseconds: 50}.")
     behavior: Behavior = Field(
         default_factory=Behavior,

@@ -51,7 +51,10 @@ class Row:
 
     def score(self, scaler: Scaler) -> Score:
         """Run one policy and hold it against the optimum."""
-        outcome = self.play(scaler)
+        return self.judge(self.play(scaler))
+
+    def judge(self, outcome: Outcome) -> Score:
+        """Hold a run against the optimum."""
         price = outcome.price(self.model, self.optimum.cost)
         return Score(outcome.policy, outcome.cost / self.optimum.cost, outcome.inside, price, outcome.changes)
 

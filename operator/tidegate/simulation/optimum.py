@@ -6,6 +6,7 @@ need it either stays, or goes and starts again at the price of one start-up; lay
 the sum over layers is the least cost (replicas cost from their creation on).
 """
 
+import itertools
 from dataclasses import dataclass
 from math import ceil, exp
 
@@ -55,7 +56,7 @@ def optimum(needed: Counts, startup: float, initial: int) -> Schedule:
         busy = np.flatnonzero(needed >= layer)
         serving[busy] += 1
         cost += len(busy)
-        gaps = [(int(a) + 1, int(b)) for a, b in zip(busy[:-1], busy[1:], strict=True) if b > a + 1]
+        gaps = [(int(a) + 1, int(b)) for a, b in itertools.pairwise(busy) if b > a + 1]
         first = int(busy[0])
         if layer <= initial:
             gaps.append((0, first))

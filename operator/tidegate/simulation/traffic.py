@@ -123,4 +123,4 @@ def read(path: Path) -> Arrivals:
     if not len(found) or not np.isfinite(found).all():
         raise BadTraffic(f"{path} has no arrival times: write one time in seconds a line, in the first column")
     found.sort()
-    return found - found[0]
+    return np.asarray(found - found[0])

@@ -53,8 +53,9 @@ class Result:
 
     def losses(self) -> list[str]:
         """Which points of the aim this row misses."""
-        found = [f"{rival.policy} is better on both axes" for rival in self.published
-                 if rival.better_on_both_axes(self.ours)]
+        found = [
+            f"{rival.policy} is better on both axes" for rival in self.published if rival.better_on_both_axes(self.ours)
+        ]
         if self.ratio > 1.05:
             found.append(f"price {self.ratio:.2f} times the best published")
         if self.case.traffic in SMOOTH:
@@ -115,8 +116,16 @@ def print_table(results: Sequence[Result]) -> None:
         ours = mean([result.ours for result in group])
         ratio = f"{fmean(result.ratio for result in group):.2f} (worst {max(result.ratio for result in group):.2f})"
         hours = SECONDS / 3600
-        print(line(traffic, f"{startup:g} s", cell(ours), *(cell(mean(scores)) for scores in others), ratio,
-                   f"{ours.changes / hours:.0f}"))
+        print(
+            line(
+                traffic,
+                f"{startup:g} s",
+                cell(ours),
+                *(cell(mean(scores)) for scores in others),
+                ratio,
+                f"{ours.changes / hours:.0f}",
+            )
+        )
 
 
 def print_wrong(results: Sequence[Result]) -> None:
@@ -127,8 +136,15 @@ def print_wrong(results: Sequence[Result]) -> None:
     for index, factor in enumerate(WRONG_PROFILES):
         costs = [result.wrong[index].cost / result.ours.cost for result in results]
         lost = [result.ours.inside - result.wrong[index].inside for result in results]
-        print(line(f"{factor:g} times the rate", f"{fmean(costs):.3f}", f"{fmean(lost):.2f}", f"{max(costs):.3f}",
-                   f"{max(lost):.2f}"))
+        print(
+            line(
+                f"{factor:g} times the rate",
+                f"{fmean(costs):.3f}",
+                f"{fmean(lost):.2f}",
+                f"{max(costs):.3f}",
+                f"{max(lost):.2f}",
+            )
+        )
 
 
 def main() -> None:
@@ -146,8 +162,9 @@ def main() -> None:
     print_wrong(results)
     ratios = [result.ratio for result in results]
     print(f"\nPrice over the best published: {fmean(ratios):.3f} on average, {max(ratios):.2f} at worst")
-    losses = [f"{r.case.traffic}, {r.case.startup:g} s, seed {r.case.seed}: {loss}" for r in results
-              for loss in r.losses()]
+    losses = [
+        f"{r.case.traffic}, {r.case.startup:g} s, seed {r.case.seed}: {loss}" for r in results for loss in r.losses()
+    ]
     print("\nMissed:\n" + ("\n".join(f"- {loss}" for loss in losses) or "nothing"))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tidegate.domain.scaling.window import Sample
 
-PRIOR_REQUESTS = 20.0
+PRIOR_REQUESTS = 1.0
 MEMORY_REQUESTS = 400.0
 SATURATED_MEMORY_REQUESTS = 200.0
 UNKNOWN_RATE = 10.0

@@ -5,7 +5,7 @@ made faster by more of it.
 """
 
 from dataclasses import dataclass
-from math import exp
+from math import exp, log
 
 from tidegate.domain.scaling.window import Sample
 
@@ -14,7 +14,9 @@ LEAST_REQUESTS = 50.0
 MOST = 2.0
 RISE_SECONDS = 200.0
 FALL_SECONDS = 2000.0
-WAITING_SHARE = 0.1
+WAITING_SHARE = 0.6
+"""If waiting made exactly the allowed share of requests late, with exponential waits, the mean wait would be patience
+over ln(1 / allowed). Waiting explains lateness from this share of that mean on."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,14 @@ class Correction:
         """Share of the requests of the last minute that were late."""
         return self.late / self.requests if self.requests else 0.0
 
-    def explained(self, patience: float) -> bool:
+    def explained(self, allowed: float, patience: float) -> bool:
         """Whether requests wait long enough in queues for more replicas to help."""
-        return self.waited > WAITING_SHARE * patience * self.requests
+        return self.waited > WAITING_SHARE * patience / log(1 / allowed) * self.requests
 
     def out_of_reach(self, allowed: float, patience: float) -> bool:
         """Whether the objective is missed for a reason that replicas do not change."""
         missed = self.requests >= LEAST_REQUESTS and self.late_share > allowed
-        return missed and not self.explained(patience)
+        return missed and not self.explained(allowed, patience)
 
     def after(
         self, sample: Sample, milliseconds: float, allowed: float, patience: float, *, clogged: bool
@@ -59,7 +61,7 @@ class Correction:
             kept * self.waited + waiting,
         )
         factor = self.factor
-        if now.requests >= LEAST_REQUESTS and now.late_share > allowed and now.explained(patience):
+        if now.requests >= LEAST_REQUESTS and now.late_share > allowed and now.explained(allowed, patience):
             factor *= 1 + sample.seconds / RISE_SECONDS
         else:
             factor = 1 + (factor - 1) * exp(-sample.seconds / FALL_SECONDS)

@@ -54,7 +54,9 @@ class Demand:
             return Demand(rate, rate, base, rate, 0.0, seconds)
         if abs(fast - self.level) > JUMP_DEVIATIONS * (floor / (2 * FAST_SECONDS)) ** 0.5:
             return Demand(fast, fast, base, fast, 0.0, FAST_SECONDS)
-        level = self.level + (rate - self.level) * max(1 - exp(-seconds / LEVEL_SECONDS), seconds / (self.age + seconds))
+        level = self.level + (rate - self.level) * max(
+            1 - exp(-seconds / LEVEL_SECONDS), seconds / (self.age + seconds)
+        )
         slow = _towards(self.slow, rate, seconds, TREND_SECONDS)
         trend = _towards(self.trend, (slow - self.slow) / seconds, seconds, TREND_SECONDS)
         return Demand(fast, level, base, slow, trend, self.age + seconds)

@@ -92,9 +92,7 @@ def _recommended(
     return (*kept, (now, wish))[-_MOST:]
 
 
-def _stabilised(
-    wish: int, current: int, limits: Limits, recommended: Sequence[tuple[float, int]], now: float
-) -> int:
+def _stabilised(wish: int, current: int, limits: Limits, recommended: Sequence[tuple[float, int]], now: float) -> int:
     down = max((r for time, r in recommended if time > now - limits.down.window), default=wish)
     up = min((r for time, r in recommended if time > now - limits.up.window), default=wish)
     if wish < current:
