@@ -63,7 +63,8 @@ class Behavior(ApiModel):
 
     scale_up: ScalingRules = Field(
         default_factory=ScalingRules,
-        description="Bounds on growing. Default: none. Example: {policies: [{type: Pods, value: 4, periodSeconds: 15}]}.",
+        description="Bounds on growing. Default: none. "
+        "Example: {policies: [{type: Pods, value: 4, periodSeconds: 15}]}.",
     )
     scale_down: ScalingRules = Field(
         default_factory=ScalingRules,

@@ -1,4 +1,4 @@
-"""The simulator's record of what the policy does when the world is not as it should be. Each test says what to expect."""
+"""What the policy does, in simulation, when the world is not as it should be. Each test says what to expect."""
 
 import itertools
 from collections.abc import Callable

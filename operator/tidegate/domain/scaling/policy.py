@@ -82,7 +82,8 @@ class State:
 
     ``seen`` is the time of the last good sample, ``since`` of the first one. ``highest`` are forecasts and ``wishes``
     sizes of the last start-up time that no later one exceeds. ``caught``: demand is beyond what a fleet that follows
-    it would serve now. ``clogged`` replicas have a queue from an overload. ``ready`` replicas were there ``ready_since``.
+    it would serve now. ``clogged`` replicas have a queue from an overload, of ``queue`` replica seconds. ``ready``
+    replicas were there ``ready_since``.
     """
 
     seen: float | None = None
