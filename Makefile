@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: setup demo down test test-fast lint bench bench-rollout generate lock clean
+.PHONY: setup demo down test test-fast lint bench bench-rollout bench-scaling generate lock clean
 
 setup: $(STAMP)
 
@@ -52,6 +52,10 @@ bench: setup $(VENV)/bench/.stamp
 # Rollouts by the thousand, ours beside the published rules of others: about 40 minutes.
 bench-rollout: setup
 	$(BIN)/python -m tests.bench.rollout.rollout_table --runs 2000
+
+# Scaling policies beside the optimum, 42 traces of three hours: about 25 minutes of one core.
+bench-scaling: setup
+	$(BIN)/python -m tests.bench.scaling.scaling_table --seeds 3
 
 # Everything that is generated from something else in this repository.
 generate: setup

@@ -1,0 +1,1 @@
+"""How many replicas a model needs: pure decisions from what was measured."""
