@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
 from tidegate.api.types import ApiModel, Duration
 
@@ -105,15 +105,6 @@ class Autoscaling(ApiModel):
         description="How long no request may have come before the last pod goes, with minReplicas 0. Default: 5m. "
         "Example: 30m.",
     )
-
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> Self:
-        if self.min_replicas > self.max_replicas:
-            raise ValueError(
-                f"autoscaling.minReplicas is {self.min_replicas} and maxReplicas {self.max_replicas}: "
-                "set maxReplicas to at least minReplicas"
-            )
-        return self
 
 
 class ScalingInput(ApiModel):

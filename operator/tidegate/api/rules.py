@@ -183,6 +183,14 @@ RULES = (
     _no_keys_under("spec.server.template.metadata.annotations", "tidegate.dev/"),
     _keys("spec.server.template.spec.nodeSelector"),
     *ROLLOUT_RULES,
+    Rule(
+        "spec.autoscaling",
+        "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
+        lambda scaling: scaling["minReplicas"] <= scaling["maxReplicas"],
+        "minReplicas may not be greater than maxReplicas: lower the one or raise the other",
+        field=".minReplicas",
+    ),
+    between("spec.autoscaling.idleBeforeZero", "10s", "24h", "idleBeforeZero"),
     between("spec.traffic.timeout", "1s", "1h", "timeout"),
     Rule(
         "spec.traffic",

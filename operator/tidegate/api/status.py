@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from tidegate.api.autoscaling import ScalingStatus
 from tidegate.api.types import ApiModel
 
 Text = Annotated[str, StringConstraints(max_length=1024)]
@@ -290,6 +291,7 @@ class ModelDeploymentStatus(ApiModel):
         default_factory=list, max_length=51, description="Revisions that got all traffic, newest first."
     )
     last_failure: Failure | None = Field(default=None, description="The last failure, kept after recovery.")
+    scaling: ScalingStatus | None = Field(default=None, description="The last decision of spec.autoscaling.")
     replicas: int = Field(default=0, description="Pods of all revisions.")
     ready_replicas: int = Field(default=0, description="Ready pods of all revisions.")
     ready: Text | None = Field(default=None, description="Ready and wanted pods, for people.")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tidegate.api import rules
+from tidegate.api.autoscaling import Autoscaling
 from tidegate.api.rollout import Rollout
 from tidegate.api.types import ApiModel, Duration, Format, Quantity
 
@@ -283,7 +284,15 @@ class ModelDeploymentSpec(ApiModel):
     )
     server: Server = Field(default_factory=Server, description="The Triton server; editing it starts a rollout.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
-        default=1, description="Number of Triton pods; target of the scale subresource. Default: 1. Example: 2."
+        default=1,
+        description="Number of Triton pods; target of the scale subresource. With autoscaling only the size to begin "
+        "with. Default: 1. Example: 2.",
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None,
+        description="Sizes the model by the latency that is promised to clients; replicas then has no other owner. "
+        "When absent, replicas holds, and an HPA or KEDA may own it. Example: {maxReplicas: 8, objective: "
+        "{milliseconds: 50}}.",
     )
     rollout: Rollout = Field(default_factory=Rollout, description="How a new revision takes over.")
     traffic: Traffic = Field(default_factory=Traffic, description="How requests reach the model.")
