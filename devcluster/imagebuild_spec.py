@@ -41,6 +41,7 @@ IMAGES = {
     for spec in (
         ImageSpec("operator", "operator/Dockerfile", ("PYTHON_IMAGE",)),
         ImageSpec("packager", "images/packager/Dockerfile", ("PYTHON_IMAGE",)),
+        ImageSpec("observer", "images/observer/Dockerfile", ("PYTHON_IMAGE",)),
         ImageSpec("triton-cpu", "images/triton-cpu/Dockerfile", ("PYTHON_IMAGE",)),
         ImageSpec("envoy", "images/envoy/Dockerfile", ("PYTHON_IMAGE", "DEBIAN_IMAGE")),
         ImageSpec("store", "images/store/Dockerfile", ("DEBIAN_IMAGE",), ("versitygw",), {"VERSITYGW": "prebuilt"}),

@@ -21,8 +21,9 @@ from model_packager.errors import InvalidUsage, PackagerError
 from model_packager.tritonserver import Accelerator
 
 EXIT_CODES = """Exit codes: 0 done; 1 refused: verification, signature, parity, contract or replay failed;
-2 wrong usage; 3 not found in the store; 4 store not usable; 5 version already published as something else, or alias
-moved meanwhile; 6 model cannot be exported; 7 a Python package or the server is missing; 130 and 143 interrupted."""
+2 wrong usage; 3 not found in the store; 4 store or server not usable; 5 version already published as something else,
+or alias moved meanwhile; 6 model cannot be exported; 7 a Python package or the server is missing;
+130 and 143 interrupted."""
 
 SOURCES = (
     "A .pt2, .skops, .keras, .ubj or .json (XGBoost), .txt (LightGBM) or .onnx file, "
@@ -161,13 +162,14 @@ def resolve(
     uri: ModelUri,
     digest: Digest = None,
     key: PublicKey = None,
+    keep: Annotated[Path | None, typer.Option(help="Also write the manifest to this file.")] = None,
     termination_log: Termination = None,
     output: Format = OutputFormat.json,
 ) -> None:
     """Find what a URI means now, from the manifest alone."""
     from model_packager.commands import bundles
 
-    bundles.resolve(uri, digest, key, termination_log, Reporter(output))
+    bundles.resolve(uri, digest, key, keep, termination_log, Reporter(output))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -211,6 +213,20 @@ def diff(
     from model_packager.commands import diff as comparing
 
     comparing.diff(old, new, Reporter(output), allow_breaking=allow_breaking, answers=answers)
+
+
+@app.command(epilog=EXIT_CODES)
+def contract(
+    uri: ModelUri,
+    successor: Annotated[Path, typer.Option(help="Manifest of the bundle that may take its place.")],
+    digest: Digest = None,
+    termination_log: Termination = None,
+    output: Format = OutputFormat.json,
+) -> None:
+    """Tell a controller whether a bundle may take the place of a published one; 0 also if it may not."""
+    from model_packager.commands import contract as judging
+
+    judging.run(uri, successor, digest, termination_log, Reporter(output))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -260,6 +276,23 @@ def replay(
     from model_packager.commands import replay as replaying
 
     replaying.run(target, endpoint, grpc, model, Reporter(output))
+
+
+@app.command(epilog=EXIT_CODES)
+def parity(
+    uri: ModelUri,
+    endpoint: Annotated[
+        list[str], typer.Option(metavar="HOST:PORT", help="HTTP address of a server with the model; repeatable.")
+    ],
+    digest: Digest = None,
+    timeout: Annotated[float, typer.Option(min=1, max=3600, help="Seconds for all cases on all servers.")] = 240,
+    termination_log: Termination = None,
+    output: Format = OutputFormat.json,
+) -> None:
+    """Replay the golden cases of a published bundle on every server: 1 if one answers otherwise, 4 if one does not."""
+    from model_packager.commands import parity as checking
+
+    checking.run(uri, digest, endpoint, timeout, termination_log, Reporter(output))
 
 
 @app.command(epilog=EXIT_CODES)

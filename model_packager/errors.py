@@ -30,7 +30,8 @@ class DigestMismatch(PackagerError):
 
 
 class ParityFailed(PackagerError):
-    """The exported model does not give the answers of its source within tolerance; no bundle was written."""
+    """A model does not give the answers of its source within tolerance: the exported one, of which no bundle is
+    written, or a served one, which must get no requests."""
 
     reason = "ParityFailed"
 
@@ -66,6 +67,13 @@ class FetchFailed(PackagerError):
     """The store could not be reached, refused access, or did not answer in time."""
 
     reason = "FetchFailed"
+    exit_code = 4
+
+
+class NotReachable(PackagerError):
+    """A running server could not be reached, was not ready, or did not answer in time; it may be later."""
+
+    reason = "NotReachable"
     exit_code = 4
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from model_packager.errors import PackagerError
-from model_packager.manifest import Manifest
+from model_packager.manifest import Manifest, Tensor
 from model_packager.signing import Signature
 
 MAX_BYTES: Final = 4096  # the kubelet keeps no more of a termination log
@@ -19,6 +21,8 @@ _REASONS: Final = (
     "SignatureMissing",
     "SignatureInvalid",
     "PublicKeyInvalid",
+    "ParityFailed",
+    "NotReachable",
 )
 
 
@@ -36,11 +40,32 @@ def success(manifest: Manifest, signature: Signature | None = None) -> dict[str,
         "ir": manifest.compatibility.ir_version,
         **({"signedBy": signature.key_id} if signature else {}),
     }
-    tensors = {
-        kind: [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in found]
+    tensors: dict[str, Any] = {
+        kind: [_tensor(t) for t in found]
         for kind, found in (("inputs", manifest.contract.inputs), ("outputs", manifest.contract.outputs))
     }
+    tensors["maxBatchSize"] = manifest.contract.max_batch_size
     return fields | tensors if len(_encode(fields | tensors)) <= MAX_BYTES else fields
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    """What a controller needs of a tensor. Of labels, of which there may be many, only whether there are any counts."""
+    told = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+    return told | ({"labelled": True} if tensor.labels else {})
+
+
+@contextmanager
+def reported(path: Path | None) -> Iterator[dict[str, Any]]:
+    """Leave what the command found out in the termination log, whatever happens; a failure with it, if there is one."""
+    report: dict[str, Any] = {}
+    try:
+        yield report
+    except BaseException as error:
+        if path is not None:
+            write(path, report | failure(error))
+        raise
+    if path is not None:
+        write(path, report)
 
 
 def failure(error: BaseException) -> dict[str, str]:

@@ -23,7 +23,7 @@ from devcluster.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "tidegate-system"
-IMAGES = ("operator", "packager", "envoy", "triton-cpu", "store")
+IMAGES = ("operator", "packager", "observer", "envoy", "triton-cpu", "store")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def install(platform: Platform, progress: Progress, values: dict[str, str]) -> N
     settings = {
         "image.tag": platform.tag("operator"),
         "packager.image.tag": platform.tag("packager"),
+        "observer.image.tag": platform.tag("observer"),
         "router.image.repository": "tidegate/envoy",
         "router.image.tag": platform.tag("envoy"),
     } | values

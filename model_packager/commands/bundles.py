@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from model_packager import folder as folders
 from model_packager import placing, signing, termination, transfer, versions
@@ -45,10 +42,17 @@ def push(
     reporter.result(fields, "\n".join(lines))
 
 
-def resolve(uri: str, digest: str | None, key: Path | None, termination_log: Path | None, reporter: Reporter) -> None:
-    """Read the manifest, and the signature if one is demanded, and report what a controller needs."""
-    with _reported(termination_log) as report:
+def resolve(
+    uri: str, digest: str | None, key: Path | None, keep: Path | None, termination_log: Path | None, reporter: Reporter
+) -> None:
+    """Read the manifest, and the signature if one is demanded, and report what a controller needs.
+
+    ``keep`` is a file for the manifest, to be compared with another one.
+    """
+    with termination.reported(termination_log) as report:
         _, manifest, signed = open_signed(uri, digest, key)
+        if keep is not None:
+            keep.write_bytes(manifest.canonical_bytes())
         report.update(termination.success(manifest, signed))
     lines = summary_lines(manifest) + ([f"  signed by {signed.key_id}"] if signed else [])
     reporter.result(report, "\n".join(lines))
@@ -64,7 +68,7 @@ def pull(
     reporter: Reporter,
 ) -> None:
     """Fetch by digest; a version is looked up only if no digest was given. ``signature`` is where to keep it."""
-    with _reported(termination_log) as report:
+    with termination.reported(termination_log) as report:
         if signature is not None:
             signing.check_beside(to, signature)
         store, manifest, signed = open_signed(uri, digest, key, look_up=digest is None)
@@ -116,17 +120,3 @@ def _check_promise(manifest: Manifest, root: StoreRoot, store: Store, reporter: 
         versions.check_promise(manifest, root, store)
     except (FetchFailed, BundleInvalid) as error:
         reporter.say(f"note: what version {manifest.version} promises was not checked: {error}")
-
-
-@contextmanager
-def _reported(termination_log: Path | None) -> Iterator[dict[str, Any]]:
-    """Leave a success or a failure in the termination log, whatever happens in between."""
-    report: dict[str, Any] = {}
-    try:
-        yield report
-    except BaseException as error:
-        if termination_log is not None:
-            termination.write(termination_log, termination.failure(error))
-        raise
-    if termination_log is not None:
-        termination.write(termination_log, report)

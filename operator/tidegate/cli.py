@@ -1,4 +1,4 @@
-"""``tidegate``: run the operator, or print what it is made of."""
+"""``tidegate``: run the operator, see what a change would do, or print what it is made of."""
 
 import json
 import logging
@@ -6,13 +6,20 @@ import re
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tidegate.api.types import QUANTITY_PATTERN
+from tidegate.commands import plan, simulate
+
+if TYPE_CHECKING:
+    from tidegate.adapters.prometheus import Prometheus
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.command(cls=plan.PlanCommand, epilog=plan.EPILOG)(plan.plan)
+app.add_typer(simulate.app, name="simulate")
 
 
 class LogFormat(StrEnum):
@@ -74,10 +81,23 @@ def _resources(text: str) -> dict[str, dict[str, str]]:
     return dict(found)
 
 
+def _prometheus(url: str, token_file: Path | None, ca_file: Path | None) -> "Prometheus | None":
+    """The Prometheus that is asked; None when there is none. Ends the program with a sentence when it cannot work."""
+    from tidegate.adapters.prometheus import Prometheus, PrometheusSettings
+
+    if not url and (token_file or ca_file):
+        raise typer.BadParameter("a token or certificates without an address", param_hint="--prometheus-url")
+    try:
+        return Prometheus(PrometheusSettings(url, token_file, ca_file)) if url else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--prometheus-url") from error
+
+
 @app.command()
 def run(
     packager_image: Annotated[str, typer.Option(envvar="TIDEGATE_PACKAGER_IMAGE", help="Image of model-packager.")],
     router_image: Annotated[str, typer.Option(envvar="TIDEGATE_ROUTER_IMAGE", help="Image of Envoy.")],
+    observer_image: Annotated[str, typer.Option(envvar="TIDEGATE_OBSERVER_IMAGE", help="Image of model-observer.")],
     router_replicas: Annotated[int, typer.Option(envvar="TIDEGATE_ROUTER_REPLICAS", min=1)] = 2,
     router_resources: Annotated[
         str, typer.Option(envvar="TIDEGATE_ROUTER_RESOURCES", help="JSON: requests and limits of a router.")
@@ -89,6 +109,15 @@ def run(
     metrics_port: Annotated[int, typer.Option(envvar="TIDEGATE_METRICS_PORT", help="0 serves none.")] = 8080,
     workers: Annotated[int, typer.Option(envvar="TIDEGATE_WORKERS", min=1, max=64)] = 8,
     cluster_domain: Annotated[str, typer.Option(envvar="TIDEGATE_CLUSTER_DOMAIN")] = "cluster.local",
+    prometheus_url: Annotated[
+        str, typer.Option(envvar="TIDEGATE_PROMETHEUS_URL", help="Address that PromQL checks are asked of.")
+    ] = "",
+    prometheus_token_file: Annotated[
+        Path | None, typer.Option(envvar="TIDEGATE_PROMETHEUS_TOKEN_FILE", help="File with a bearer token for it.")
+    ] = None,
+    prometheus_ca_file: Annotated[
+        Path | None, typer.Option(envvar="TIDEGATE_PROMETHEUS_CA_FILE", help="Certificates that vouch for it, as PEM.")
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(envvar="TIDEGATE_LOG_FORMAT")] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(envvar="TIDEGATE_LOG_LEVEL")] = LogLevel.INFO,
 ) -> None:
@@ -101,6 +130,7 @@ def run(
     resources = _resources(router_resources)
     settings = Settings(
         packager_image=packager_image,
+        observer_image=observer_image,
         router_image=router_image,
         router_replicas=router_replicas,
         drain_seconds=drain_seconds,
@@ -116,6 +146,7 @@ def run(
         lease_name=lease_name,
         metrics_port=metrics_port,
         workers=workers,
+        prometheus=_prometheus(prometheus_url, prometheus_token_file, prometheus_ca_file),
     )
     try:
         code = main(options)

@@ -1,12 +1,15 @@
 """What the operator needs of the world. The runtime is written against these; the adapters are the real ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.capacity import CapacityFacts
+from tidegate.domain.checks.comparisons import Comparisons
+from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.observed import Observed, PodView, Raw, Subject
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.routing import RouterReport, Table
@@ -23,16 +26,8 @@ class Found:
     raw: Raw
 
 
-class Cluster(Protocol):
-    """The API server. Every method has a time-out and raises an :class:`tidegate.adapters.errors.ApiError`."""
-
-    def find(self, namespace: str, name: str) -> Found | None:
-        """The ModelDeployment; None when it does not exist or is on its way out."""
-        ...
-
-    def observe(self, subject: Subject) -> Observed:
-        """A fresh snapshot, without the routers' reports."""
-        ...
+class Writes(Protocol):
+    """Writes of objects. Every method has a time-out and raises an :class:`tidegate.adapters.errors.ApiError`."""
 
     def apply(self, manifest: dict[str, Any], *, force: bool) -> None:
         """Server-side apply. Without ``force`` a field that somebody else set otherwise is a Conflict."""
@@ -44,6 +39,25 @@ class Cluster(Protocol):
 
     def poke(self, namespace: str, poke: Poke) -> None:
         """Tell a router pod to read its configuration now."""
+        ...
+
+
+class Cluster(Writes, Protocol):
+    """The API server. Every method has a time-out and raises an :class:`tidegate.adapters.errors.ApiError`."""
+
+    def find(self, namespace: str, name: str) -> Found | None:
+        """The ModelDeployment; None when it does not exist or is on its way out."""
+        ...
+
+    def observe(self, subject: Subject) -> Observed:
+        """A fresh snapshot, without the routers' reports."""
+        ...
+
+    def capacity(self, namespace: str) -> CapacityFacts:
+        """What is known of the room for pods of a namespace.
+
+        It reads every node and every pod of the cluster: to be asked while a plan is made, not at every look.
+        """
         ...
 
     def write_status(self, found: Found, status: ModelDeploymentStatus) -> None:
@@ -58,8 +72,29 @@ class Cluster(Protocol):
 class Telemetry(Protocol):
     """The routers' own view."""
 
-    def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
-        """One report a router; a router that does not answer in time is reported as unreachable."""
+    def reports(
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
+    ) -> tuple[RouterReport, ...]:
+        """One report a router; a router that does not answer in time is reported as unreachable.
+
+        Only the requests of ``revisions`` are counted.
+        """
+        ...
+
+
+class Observers(Protocol):
+    """What observers have compared."""
+
+    def comparisons(self, observers: Sequence[PodView]) -> Mapping[str, Comparisons]:
+        """Everything counted since each observer started, by its pod; one that does not answer is left out."""
+        ...
+
+
+class Queries(Protocol):
+    """PromQL. It raises nothing: a query that has no answer says why."""
+
+    def values(self, queries: Mapping[str, str]) -> Mapping[str, QueryAnswer]:
+        """One answer a query, by the same names, all as of now and within a few seconds."""
         ...
 
 

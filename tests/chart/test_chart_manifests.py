@@ -86,7 +86,7 @@ def test_artifact_hub_lists_the_images_that_the_chart_runs(render: Render, helm4
     deployment = render(helm4)["Deployment", generate.NAMESPACE, "tidegate-operator"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     flags = dict(argument.partition("=")[::2] for argument in container["args"])
-    assert listed == {container["image"], flags["--packager-image"], flags["--router-image"]}
+    assert listed == {container["image"], flags["--packager-image"], flags["--observer-image"], flags["--router-image"]}
 
 
 def test_the_sample_store_is_where_the_samples_credentials_point(kustomize: Render) -> None:

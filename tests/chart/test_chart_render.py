@@ -72,6 +72,7 @@ def test_the_operator_gets_its_flags(render: Render, helm4: Path) -> None:
     assert pod(render(helm4))["containers"][0]["args"][0] == "run"
     assert arguments(render(helm4)) == {
         "--packager-image": "tidegate/packager:0.1.0",
+        "--observer-image": "tidegate/observer:0.1.0",
         "--router-image": "envoyproxy/envoy:v1.40.0",
         "--router-replicas": "2",
         "--drain-seconds": "40",
@@ -94,6 +95,28 @@ def test_the_operator_takes_every_flag_that_the_chart_gives(render: Render, helm
     assert isinstance(cli, TyperGroup)
     # Reads and checks the flags without running the command; a flag it does not know is an error.
     cli.commands[name].make_context(name, flags)
+
+
+def test_prometheus_is_asked_with_the_token_and_certificates_that_are_mounted(render: Render, helm4: Path) -> None:
+    spec = pod(render(helm4, "prometheus"))
+    given = arguments(render(helm4, "prometheus"))
+    assert given["--prometheus-url"] == "https://thanos.monitoring.svc:9091/prefix"
+    mounts = {mount["name"]: mount for mount in spec["containers"][0]["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    for flag, name, source in (
+        ("--prometheus-token-file", "prometheus-token", {"secret": {"secretName": "prometheus-reader"}}),
+        ("--prometheus-ca-file", "prometheus-ca", {"configMap": {"name": "service-ca"}}),
+    ):
+        assert given[flag].startswith(mounts[name]["mountPath"] + "/")
+        assert mounts[name]["readOnly"] is True
+        assert volumes[name].items() >= source.items()
+    assert given["--prometheus-token-file"].endswith("/bearer.token")
+    assert given["--prometheus-ca-file"].endswith("/service-ca.crt")
+
+
+def test_without_an_address_nothing_of_prometheus_is_there(render: Render, helm4: Path) -> None:
+    assert not [flag for flag in arguments(render(helm4)) if "prometheus" in flag]
+    assert [volume["name"] for volume in pod(render(helm4))["volumes"]] == ["tmp"]
 
 
 def test_probes_metrics_and_service_meet_at_one_port(render: Render, helm4: Path) -> None:
@@ -165,6 +188,7 @@ def test_a_digest_wins_over_a_tag(render: Render, helm4: Path) -> None:
     registry = "registry.example.com:5000/ml"
     assert pod(rendered)["containers"][0]["image"] == f"{registry}/operator@sha256:{'1' * 64}"
     assert flags["--packager-image"] == f"{registry}/packager:2.0"
+    assert flags["--observer-image"] == f"{registry}/observer:2.0"
     assert flags["--router-image"] == f"{registry}/envoy@sha256:{'2' * 64}"
     assert yaml.safe_load(flags["--router-resources"])["limits"] == {"memory": "512Mi"}
 

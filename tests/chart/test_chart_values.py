@@ -57,6 +57,11 @@ def template(helm: Path, settings: str) -> subprocess.CompletedProcess[str]:
         ("podDisruptionBudget.maxUnavailable=0", "podDisruptionBudget", "maxUnavailable"),
         ("crds.keep=maybe", "crds", "keep"),
         ("podAnnotations.count=3", "podAnnotations", "string"),
+        ("prometheus.url=prometheus:9090", "prometheus", "url"),
+        ("prometheus.url=http://me:secret@prometheus", "prometheus", "url"),
+        ("prometheus.url=http://prometheus?x=1", "prometheus", "url"),
+        ("prometheus.tokenSecretRef.key=a/b", "tokenSecretRef", "key"),
+        ("prometheus.token=abc", "prometheus", "token"),
     ],
 )
 def test_a_wrong_value_is_refused_and_named(helm: Path, setting: str, where: str, why: str) -> None:
@@ -72,6 +77,20 @@ def test_a_service_monitor_without_its_service_is_refused(helm: Path) -> None:
     result = template(helm, settings)
     assert result.returncode != 0
     assert "metrics.serviceMonitor.enabled needs metrics.service.enabled" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ("prometheus.tokenSecretRef.name=a", "need prometheus.url"),
+        ("prometheus.caConfigMapRef.name=a", "need prometheus.url"),
+        ("prometheus.url=http://p,prometheus.tokenSecretRef.name=a", "a token is never sent in the clear"),
+    ],
+)
+def test_a_prometheus_that_could_not_work_is_refused(helm: Path, settings: str, sentence: str) -> None:
+    result = template(helm, settings)
+    assert result.returncode != 0
+    assert sentence in result.stderr
 
 
 def test_an_unknown_key_is_refused_everywhere() -> None:

@@ -60,6 +60,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """Bundles by name and version; those of the adder, 1 to 3, are what most tests serve."""
     folder = tmp_path_factory.mktemp("bundles")
     made = [e2e_models.make(folder, "adder", str(n), float(n)) for n in (1, 2, 3)]
+    made += [e2e_models.remake(made[0], version, change) for version, change in e2e_models.FAULTS.items()]
+    made.append(e2e_models.make(folder, "adder", "renamed", 1.0, output="z"))
     made.append(e2e_models.make(folder, "doubter", "1", 100.0))
     made.append(e2e_models.make(folder, e2e_models.LONGEST, "1", 200.0))
     return {f"{b.name}:{b.version}": b for b in made}

@@ -360,7 +360,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no version": ({"model": {"uri": "s3://models/adder"}}, "write s3://<bucket>"),
     "a negative number of pods": ({"replicas": -1}, "greater than or equal to 0"),
     "a misspelt field": ({"replica": 2}, "unknown field"),
-    "steps out of order": ({"rollout": {"steps": [{"weight": 50}, {"weight": 20}]}}, "weights must rise"),
+    "steps out of order": (
+        {"rollout": {"steps": [{"weight": 50, "hold": "1s"}, {"weight": 20, "hold": "1s"}]}},
+        "weights must rise",
+    ),
     "a hold without a unit": ({"rollout": {"steps": [{"weight": 50, "hold": "20"}]}}, "such as 90s, 2m or 1h30m"),
     "a flag of the operator": ({"server": {"args": ["--http-port=80"]}}, "the operator sets this flag itself"),
     "a strategy that does not exist": ({"rollout": {"strategy": "Magic"}}, "supported values"),

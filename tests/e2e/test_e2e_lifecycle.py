@@ -18,7 +18,7 @@ import tritonclient.grpc
 import tritonclient.http
 from e2e_asker import Asker
 from e2e_models import LONGEST, WIDTH
-from e2e_world import SYSTEM, Space, World, ask
+from e2e_world import QUICK, SYSTEM, Space, World, ask
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from devcluster.gotools import kubectl as kubectl_path
@@ -96,7 +96,7 @@ def suspend(make: Make) -> None:
 def pause(make: Make) -> None:
     space = make("pause")
     bundles = space.world.bundles
-    space.deploy(MODEL, bundles["adder:1"], rollout={"steps": [{"weight": 30, "hold": "1s"}]})
+    space.deploy(MODEL, bundles["adder:1"], rollout={"steps": [{"weight": 30, "hold": "1s"}], **QUICK})
     space.wait_ready(MODEL, seconds=180)
     space.patch(MODEL, {"paused": True, "model": {"uri": bundles["adder:2"].uri}})
     space.until(lambda: space.condition(MODEL, "Paused").get("status") == "True", "Paused", seconds=90)

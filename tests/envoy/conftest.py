@@ -27,9 +27,5 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def stage(running: Stage) -> Stage:
     """The router and its servers, as if nothing had happened to them."""
     for server in running.servers.values():
-        server.asked.clear()
-        server.called.clear()
-        server.delay = 0.0
-        server.hang_ups = 0
-        server.status = 200
+        server.reset()
     return running

@@ -9,6 +9,7 @@ from domain_objects import digest, make_spec, uri
 from domain_world import World
 
 from tidegate.api.crd import crd
+from tidegate.domain.checks.windows import Agreement
 from tidegate.domain.compute import compute
 from tidegate.resources.build import own_objects
 from tidegate.resources.router import config_map
@@ -43,17 +44,83 @@ SERVING: dict[str, Raw] = {
     "verification.signature.publicKeySecretRef.key": SIGNED,
     "replicas": {"replicas": 3},
     "traffic.timeout": {"traffic": {"timeout": "7s"}},
+    "traffic.affinity": {"traffic": {"affinity": "ClientAddress"}},
+    "traffic.affinityHeader": {"traffic": {"affinity": "Header", "affinityHeader": "x-user"}},
     "suspend": {"suspend": True},
 } | {field: {"server": change} for field, change in POD.items()}
 """Fields whose change shows while one version serves, with another value than the default."""
-ROLLING: dict[str, Raw] = {
-    "rollout.steps[].weight": {"rollout": {"steps": [{"weight": 33, "hold": "1h"}]}},
-    "rollout.steps[].hold": {"rollout": {"steps": [{"weight": 50, "hold": "2h"}]}},
-    "paused": {"paused": True},
+STEP = {"weight": 50, "hold": "5s"}
+
+
+def _checks(*checks: Raw) -> Raw:
+    return {"steps": [{"weight": 50, "hold": "1h"}], "analysis": {"minRequests": 20, "checks": list(checks)}}
+
+
+def _steps(*steps: Raw) -> Raw:
+    return {"steps": list(steps)}
+
+
+def _query(**query: Any) -> Raw:
+    return _checks({"name": "business", "prometheus": {"query": "x", "max": 1.0, **query}})
+
+
+LATENCY, ERRORS = {"name": "a", "percentile": 95}, {"name": "a", "maxPercent": 1}
+CHECK = "rollout.analysis.checks[]"
+ROLLING: dict[str, tuple[Raw, Raw]] = {
+    "rollout.strategy": (
+        {"strategy": "BlueGreen", "steps": [{"pause": {}}]},
+        {"strategy": "Recreate", "steps": [{"pause": {}}]},
+    ),
+    "rollout.steps[].weight": (_steps({"weight": 50, "hold": "1h"}), _steps({"weight": 33, "hold": "1h"})),
+    "rollout.steps[].hold": (_steps(STEP, {"pause": {}}), _steps(STEP | {"hold": "1h"}, {"pause": {}})),
+    "rollout.steps[].pause.duration": (_steps({"pause": {}}), _steps({"pause": {"duration": "5s"}})),
+    "rollout.steps[].shadow.percent": (
+        _steps({"shadow": {"percent": 5, "hold": "1h"}}),
+        _steps({"shadow": {"percent": 50, "hold": "1h"}}),
+    ),
+    "rollout.steps[].shadow.hold": (
+        _steps({"shadow": {"hold": "5s"}}, {"pause": {}}),
+        _steps({"shadow": {"hold": "1h"}}, {"pause": {}}),
+    ),
+    "rollout.analysis.interval": (_steps(STEP), _steps(STEP) | {"analysis": {"interval": "1h", "minRequests": 20}}),
+    "rollout.analysis.minRequests": (_steps(STEP), _steps(STEP) | {"analysis": {"minRequests": 100_000}}),
+    f"{CHECK}.name": (_checks(ERRORS), _checks(ERRORS | {"name": "b"})),
+    f"{CHECK}.percentile": (_checks(LATENCY), _checks(LATENCY | {"percentile": 50})),
+    f"{CHECK}.maxMilliseconds": (_checks(LATENCY), _checks(LATENCY | {"maxMilliseconds": 30})),
+    f"{CHECK}.maxIncreasePercent": (_checks(LATENCY), _checks(LATENCY | {"maxIncreasePercent": 50})),
+    f"{CHECK}.maxPercent": (_checks(ERRORS), _checks(ERRORS | {"maxPercent": 2})),
+    f"{CHECK}.maxIncreasePoints": (_checks(ERRORS), _checks(ERRORS | {"maxIncreasePoints": 5})),
+    f"{CHECK}.minAgreementPercent": (
+        _steps({"shadow": {"hold": "1h"}}) | {"analysis": {"checks": [{"name": "a", "minAgreementPercent": 98}]}},
+        _steps({"shadow": {"hold": "1h"}}) | {"analysis": {"checks": [{"name": "a", "minAgreementPercent": 90}]}},
+    ),
+    f"{CHECK}.prometheus.max": (_query(), _query(max=0.2)),
+    f"{CHECK}.prometheus.min": (_query(), _query(min=0.7)),
+    f"{CHECK}.prometheus.sustained": (_query(max=0.2), _query(max=0.2, sustained="1h")),
+    "rollout.budget.maxExtraReplicas": (
+        _steps({"pause": {}}),
+        _steps({"pause": {}}) | {"budget": {"maxExtraReplicas": 1}},
+    ),
+    "rollout.budget.onShortage": (
+        _steps({"pause": {}}) | {"budget": {"maxExtraReplicas": 1}, "strategy": "BlueGreen"},
+        _steps({"pause": {}}) | {"budget": {"maxExtraReplicas": 1, "onShortage": "InPlace"}, "strategy": "BlueGreen"},
+    ),
+    "rollout.bake.duration": (_steps(), _steps() | {"bake": {"duration": "1h"}}),
+    "rollout.bake.keepReplicas": (
+        _steps() | {"bake": {"duration": "1h"}},
+        _steps() | {"bake": {"duration": "1h", "keepReplicas": 2}},
+    ),
 }
-"""Fields whose change shows in a rollout that is held at half of the requests."""
-OWN_TEST = {"model.digest", "rollout.progressDeadline", "revisionHistoryLimit"}
-ONE_VALUE = {"rollout.strategy", "traffic.router"}
+"""Two rollouts that differ in one field, which shows while they are under way."""
+OWN_TEST = {
+    "model.allowBreaking",
+    f"{CHECK}.prometheus.query",
+    "model.digest",
+    "paused",
+    "rollout.progressDeadline",
+    "revisionHistoryLimit",
+}
+ONE_VALUE = {"traffic.router"}
 """Fields with a single legal value: they are there so that another can be added."""
 
 
@@ -74,17 +141,19 @@ def rendered(world: World) -> Raw:
     plan, status = compute(world.spec, world.status, observed, world.cluster.now)
     assert plan.table is not None
     objects = own_objects(observed, plan, SETTINGS)
-    objects.append(config_map("vision", observed.owners, plan.table, SETTINGS, None))
+    objects.append(config_map("vision", observed.shard, observed.owners, plan.table, SETTINGS, None))
     return dict(plain({f"{o['kind']}/{o['metadata']['name']}": o for o in objects} | {"status": status.to_wire()}))
 
 
-def holding() -> World:
-    """A world where a rollout holds at half of the requests."""
-    world = World(make_spec(1, rollout={"steps": [{"weight": 50, "hold": "1h"}]}))
+def rolling(rollout: Raw) -> World:
+    """A world that rolls out version 2, which is a little slower and fails a few requests."""
+    world = World(make_spec(1, replicas=3, rollout=rollout))
     world.settle()
+    judged = "checks" in rollout.get("analysis", {})
+    world.cluster.wrong[digest(2)], world.cluster.slow[digest(2)] = 0.02 if judged else 0.003, 1.02
+    world.values, world.agreement = {"business": 0.5}, Agreement(100, 95 if judged else 100)
     world.move_to(2)
-    world.until(lambda w: w.weight(2) == 50 and bool(w.status.rollout and w.status.rollout.step_started_at))
-    world.run(5)
+    world.run(30)
     return world
 
 
@@ -116,11 +185,26 @@ def _without_memory(objects: Raw) -> Raw:
 
 @pytest.mark.parametrize("field", ROLLING)
 def test_a_change_of_a_field_shows_in_a_rollout(field: str) -> None:
-    world = holding()
-    before = rendered(world)
-    world.edit(**ROLLING[field])
-    world.run(10)
-    assert rendered(world) != before
+    one, other = (rendered(rolling(rollout)) for rollout in ROLLING[field])
+    assert one != other
+
+
+def test_a_pause_shows_in_a_rollout() -> None:
+    one, other = (rolling(_steps(STEP, {"pause": {}})) for _ in range(2))
+    other.edit(paused=True)
+    for world in (one, other):
+        world.run(10)
+    assert rendered(one) != rendered(other)
+
+
+def test_allowing_a_breaking_contract_shows_where_there_is_one() -> None:
+    one, other = World(make_spec(1)), World(make_spec(1))
+    for world, allowed in ((one, False), (other, True)):
+        world.cluster.contracts[digest(2)] = "Breaking"
+        world.settle()
+        world.edit(model={"uri": uri(2), "allowBreaking": allowed})
+        world.run(30)
+    assert rendered(one) != rendered(other)
 
 
 def test_a_change_of_the_digest_shows_in_what_is_asked_of_the_store() -> None:

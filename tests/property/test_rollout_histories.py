@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tidegate.domain.observed import Owner
 from tidegate.domain.routing import Route
 
-STEPS: list[dict[str, Any]] = [{"weight": 20, "hold": "2s"}, {"weight": 60, "hold": "3s"}]
+STEPS: list[dict[str, Any]] = [{"parity": {}}, {"weight": 20, "hold": "2s"}, {"weight": 60, "hold": "3s"}]
 SERVERS: list[dict[str, Any]] = [{"accelerator": "CPU"}, {"accelerator": "CPU", "args": ["--log-verbose=1"]}]
 KEYS = ("a.pub", "b.pub")
 QUIET_SECONDS = 400
@@ -24,6 +24,7 @@ class Histories(RuleBasedStateMachine):
     def begin(self, replicas: int, steps: list[dict[str, Any]]) -> None:
         self.world = World()
         self.ever_signed: set[str] = set()
+        self.asked = 0
         self.world.edit(replicas=replicas, rollout={"steps": steps}, server=SERVERS[0])
 
     # Users
@@ -62,7 +63,47 @@ class Histories(RuleBasedStateMachine):
         self.world.cluster.signed_by = {f"signing/{key}" for key in keys}
         self.ever_signed |= self.world.cluster.signed_by
 
+    @rule(bake=st.sampled_from(["0s", "20s"]))
+    def edit_bake(self, bake: str) -> None:
+        rollout = self.world.spec.rollout.to_wire() | {"bake": {"duration": bake}}
+        self.world.edit(rollout=rollout)
+
+    @rule(verb=st.sampled_from(["promote", "abort", "retry"]), full=st.booleans())
+    def ask(self, verb: str, full: bool) -> None:
+        self.asked += 1
+        self.world.ask(verb, f"full@{self.asked}" if full else str(self.asked))
+
+    @rule(index=st.integers(0, 3))
+    def ask_for_a_former_revision(self, index: int) -> None:
+        self.asked += 1
+        names = sorted(self.world.cluster.revisions)
+        self.world.ask("rollback-to", f"{names[index % len(names)] if names else 'none'}@{self.asked}")
+
     # The cluster
+
+    @rule(version=st.integers(1, 3), share=st.sampled_from([0.0, 0.02, 1.0]))
+    def a_bundle_fails_requests(self, version: int, share: float) -> None:
+        self.world.cluster.wrong[digest(version)] = share
+
+    @rule(version=st.integers(1, 3))
+    def a_bundle_answers_otherwise_than_recorded(self, version: int) -> None:
+        self.world.cluster.differing ^= {digest(version)}
+
+    @rule(version=st.integers(1, 3), verdict=st.sampled_from(["Compatible", "Breaking"]))
+    def a_bundle_has_another_contract(self, version: int, verdict: str) -> None:
+        self.world.cluster.contracts[digest(version)] = verdict
+
+    @rule()
+    def clients_go_or_come_back(self) -> None:
+        self.world.cluster.idle = not self.world.cluster.idle
+
+    @rule()
+    def the_nodes_are_full_or_not(self) -> None:
+        self.world.cluster.crowded = not self.world.cluster.crowded
+
+    @rule()
+    def the_routers_count_or_not(self) -> None:
+        self.world.blind = not self.world.blind
 
     @rule(index=st.integers(0, 9))
     def lose_a_pod(self, index: int) -> None:
@@ -144,10 +185,19 @@ class Histories(RuleBasedStateMachine):
         world.cluster.store_down = False
         world.cluster.signed_by = {f"signing/{key}" for key in KEYS}
         world.cluster.sick.clear()
+        world.cluster.wrong.clear()
+        world.cluster.differing.clear()
+        world.cluster.idle = world.cluster.crowded = world.blind = False
         for router in world.cluster.routers:
             router.reachable, router.deaf = True, False
-        world.edit(paused=False, suspend=False)
+        model = world.spec.model.to_wire() | {"allowBreaking": True}
+        world.edit(paused=False, suspend=False, model=model)
         world.settle(QUIET_SECONDS)
+        if not world.ready:
+            # It was given up, or somebody went back: it stays so until somebody says otherwise.
+            assert world.status.phase == "Aborted", world.summary()
+            world.ask("retry", "at the end")
+            world.settle(QUIET_SECONDS)
         _check_the_end(world)
 
 

@@ -1,12 +1,15 @@
 """Several models in one namespace, and what does not belong to Tidegate."""
 
+import json
 from typing import Any
 
 import pytest
 from cluster_server import eventually
 from cluster_stage import SETTINGS, Stage, normal
-from domain_objects import digest
+from domain_objects import digest, uri
 
+from tidegate.domain import routing
+from tidegate.domain.labels import SHARD
 from tidegate.domain.routing import MODELS_PER_ROUTER, Backend, Route, Table
 from tidegate.resources.router import config_map
 
@@ -45,6 +48,55 @@ def test_two_models_share_the_router_and_have_ports_of_their_own(stage: Stage) -
         assert service is not None
         assert {p["targetPort"] for p in service["spec"]["ports"]} == {routes[name]["port"]}
     assert len([o for o in stage.objects("Deployment") if o["metadata"]["name"] == "tidegate-router"]) == 1
+
+
+def routers(stage: Stage) -> set[str]:
+    """Objects of all routers."""
+    return {found for found in stage.left() if "/tidegate-router" in found and not found.startswith("Pod/")}
+
+
+ROUTER_OBJECTS = ("ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget")
+
+
+def test_a_model_too_many_gets_a_router_of_its_own_which_goes_with_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "MODELS_PER_ROUTER", 1)
+    stage.create("digits")
+    stage.settle()
+    alone = stage.snapshot()
+    stage.create("letters", 2)
+    stage.settle()
+    assert stage.ready("digits")
+    assert stage.ready("letters")
+    first, second = ({f"{kind}/{name}" for kind in ROUTER_OBJECTS} for name in ("tidegate-router", "tidegate-router-1"))
+    assert routers(stage) == first | second
+    found = {name: stage.get("Service", name) for name in ("digits", "letters")}
+    leads = {name: service["spec"]["selector"][SHARD] for name, service in found.items() if service}
+    assert leads == {"digits": "0", "letters": "1"}
+    assert routes_of(stage, "tidegate-router") == {"digits"}
+    assert routes_of(stage, "tidegate-router-1") == {"letters"}
+    with stage.silence():
+        stage.look()
+    stage.edit("letters", model={"uri": uri(3)})
+    stage.settle()
+    assert stage.weights("letters") == {"3": 100}
+    stage.delete(name="letters")
+    stage.settle()
+
+    def gone() -> bool:
+        return stage.snapshot() == alone
+
+    eventually(gone, "the second router went with its model", seconds=60)
+    assert routers(stage) == first
+    assert stage.ready("digits")
+
+
+def routes_of(stage: Stage, router: str) -> set[str]:
+    """Models in the table of one router."""
+    found = stage.get("ConfigMap", router)
+    assert found is not None
+    return set(json.loads(found["data"]["table.json"])["routes"])
 
 
 def test_deleting_one_model_takes_its_routes_and_leaves_the_other_alone(stage: Stage) -> None:
@@ -112,4 +164,4 @@ def test_the_table_of_a_full_router_fits_into_one_config_map(stage: Stage) -> No
         )
         for number, name in enumerate(names)
     }
-    stage.put(config_map(stage.namespace, (), Table(routes=routes), SETTINGS, None))
+    stage.put(config_map(stage.namespace, 0, (), Table(routes=routes), SETTINGS, None))

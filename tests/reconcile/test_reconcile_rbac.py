@@ -14,12 +14,15 @@ from kubernetes.client import ApiClient
 from charts import generate
 from tidegate.adapters.api import ApiServer
 from tidegate.adapters.errors import NotFound
+from tidegate.adapters.kube import KubeCluster
 from tidegate.adapters.lease import LeaseLock
 from tidegate.api.v1alpha1 import GROUP, PLURAL
+from tidegate.domain.revision import Pins
 from tidegate.runtime.handlers import CHILDREN
 from tidegate.runtime.leader import Elector
 
 ACCOUNT = "tidegate-operator"
+PINS = Pins(packager_image="tidegate/packager:test")
 Raw = dict[str, Any]
 Right = tuple[str, str, str]
 """API group, resource and verb."""
@@ -84,6 +87,9 @@ def test_the_operator_may_do_all_it_must_and_nothing_else(
     stage.edit(model={"uri": uri(3)}, revisionHistoryLimit=0)
     stage.settle()
     elector.release()
+    # What a rollout is planned by.
+    known = KubeCluster(stage.client.api(), PINS, "rbac").capacity(namespace)
+    assert known.unread == ()
     assert stage.ready()
     assert stage.errors == []
     needed = used(stage.client, lease) | {(*kind, verb) for kind in WATCHED for verb in ("list", "watch")}

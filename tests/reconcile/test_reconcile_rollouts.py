@@ -1,5 +1,6 @@
 """Rollouts through the real API server: what users apply, and what they then find in the cluster."""
 
+from datetime import timedelta
 from typing import Any
 
 from cluster_nodes import crashed
@@ -41,7 +42,7 @@ def test_a_first_model_gets_ready_with_everything_it_needs(stage: Stage) -> None
 
 
 def test_one_edit_of_the_model_brings_the_new_version_step_by_step(stage: Stage) -> None:
-    settled(stage, rollout={"steps": STEPS})
+    settled(stage, rollout={"steps": STEPS, "bake": {"duration": "0s"}})
     seen: list[dict[str, int]] = []
 
     def watch(now: Stage) -> bool:
@@ -151,7 +152,8 @@ def test_a_paused_rollout_stays_where_it_is_until_it_goes_on(stage: Stage) -> No
     stage.edit(model={"uri": uri(2)})
     stage.settle(lambda now: now.weights().get("2") == 50)
     stage.edit(paused=True)
-    stage.settle()
+    end = stage.clock.now() + timedelta(minutes=1)
+    stage.settle(lambda now: now.clock.now() > end)
     assert stage.weights() == {"1": 50, "2": 50}
     assert stage.status()["phase"] == "Paused"
     stage.edit(paused=False)

@@ -9,10 +9,13 @@ import pytest
 from installed_triton import Served
 from source_catalogue import LOGGED, SOURCES
 
+from model_packager import transfer
+from model_packager.commands import parity
 from model_packager.commands.replay import replay
 from model_packager.console import OutputFormat, Reporter
 from model_packager.folder import read_manifest, verify_folder
-from model_packager.manifest import Manifest
+from model_packager.manifest import Manifest, parse_root
+from model_packager.stores import open_store
 
 NAMES = [*SOURCES, *(f"mlflow-{flavour}" for flavour in LOGGED)]
 
@@ -28,6 +31,19 @@ def test_a_bundle_of_every_source_is_served_with_its_recorded_answers(
     assert report["passed"]
     assert [result["protocol"] for result in report["protocols"]] == ["http", "grpc"]
     assert all(result["cases"] == len(manifest.golden.cases) > 0 for result in report["protocols"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_published_bundle_of_every_source_passes_parity_on_a_real_server(
+    served: Served, name: str, tmp_path: Path
+) -> None:
+    root = parse_root(f"file://{tmp_path}/store")
+    transfer.push(served.bundles[name], root, open_store(root, create=True))
+    log = tmp_path / "log"
+    parity.run(f"{root}/{name}:1", None, [served.http], 60.0, log, Reporter(OutputFormat.json))
+    report = json.loads(log.read_bytes())
+    assert report["cases"] == len(read_manifest(served.bundles[name]).golden.cases) > 0
+    assert (report["differing"], "reason" in report) == (0, False)
 
 
 def _inputs(manifest: Manifest) -> set[str]:

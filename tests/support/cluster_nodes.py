@@ -6,19 +6,22 @@ gone as soon as it is deleted.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from domain_objects import digest, uri
 
 from tidegate.adapters.api import ApiServer
 from tidegate.adapters.errors import NotFound
+from tidegate.domain import names
+from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
 from tidegate.domain.labels import COMPONENT, CONFIG
-from tidegate.domain.names import ROUTER
-from tidegate.domain.observed import PodView
+from tidegate.domain.observed import PodView, shard_label
 from tidegate.domain.routing import RouterReport, Table
 
 Raw = dict[str, Any]
+REQUESTS_PER_SECOND = 50
 READY: Raw = {
     "phase": "Running",
     "conditions": [{"type": "Ready", "status": "True"}],
@@ -53,7 +56,9 @@ def _unready(containers: Sequence[Raw]) -> Raw:
 class Kubelet:
     """Runs the pods of one namespace.
 
-    ``sick`` gives the status of a revision's pods, by digest; ``router_address`` gives the address of a router's pod.
+    By digest: ``sick`` gives the status of a revision's pods, ``contracts`` the verdict beside any other one, and
+    ``differing`` has those whose answers are not the recorded ones. ``router_address`` gives the address of a router's
+    pod.
     """
 
     def __init__(self, api: ApiServer, namespace: str) -> None:
@@ -62,6 +67,8 @@ class Kubelet:
         self._count = 0
         self.store: Mapping[str, Raw] = dict(STORE)
         self.sick: dict[str, Raw] = {}
+        self.contracts: dict[str, str] = {}
+        self.differing: set[str] = set()
         self.router_address: Callable[[str], str] | None = None
 
     def pods(self) -> list[Raw]:
@@ -92,8 +99,9 @@ class Kubelet:
         labels = pod["metadata"]["labels"]
         phase = pod.get("status", {}).get("phase")
         component = labels.get(COMPONENT)
-        if component == "resolve":
-            return None if phase in ("Succeeded", "Failed") else self._resolved(pod)
+        if component in ("resolve", "parity"):
+            ended = phase in ("Succeeded", "Failed")
+            return None if ended else _ended(self._resolved(pod) if component == "resolve" else self._replayed(pod))
         digest_label = pod["metadata"].get("annotations", {}).get("tidegate.dev/digest", "")
         if component == "server" and digest_label in self.sick:
             sick = self.sick[digest_label]
@@ -106,17 +114,43 @@ class Kubelet:
         address = f"10.{self._count >> 16 & 255}.{self._count >> 8 & 255}.{self._count & 255}"
         return _running(address)
 
-    def _resolved(self, pod: Raw) -> Raw:
-        asked = pod["spec"]["containers"][0]["args"][1]
-        absent = {"reason": "ArtifactNotFound", "message": f"{asked} does not exist"}
-        report = self.store.get(asked, absent)
-        failed = "reason" in report
-        ended = {"exitCode": int(failed), "reason": "Error" if failed else "Completed", "message": json.dumps(report)}
-        status = {"name": "resolve", "ready": False, "restartCount": 0, "image": "i", "imageID": ""}
-        return {
-            "phase": "Failed" if failed else "Succeeded",
-            "containerStatuses": [status | {"state": {"terminated": ended}}],
-        }
+    def _resolved(self, pod: Raw) -> dict[str, Raw]:
+        """What each container reports of the store."""
+        found = {}
+        for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]):
+            asked, options = container["args"][1], container["args"]
+            if container["name"] == "resolve":
+                absent = {"reason": "ArtifactNotFound", "message": f"{asked} does not exist"}
+                found["resolve"] = self.store.get(asked, absent)
+            elif "reason" not in found["resolve"]:
+                old, new = options[options.index("--digest") + 1], found["resolve"]["digest"]
+                verdict = self.contracts.get(new, "Compatible")
+                found["contract"] = {"old": old, "new": new, "verdict": verdict, "message": "the input 'x' is new"}
+        return found
+
+    def _replayed(self, pod: Raw) -> dict[str, Raw]:
+        """What the golden cases gave."""
+        options = pod["spec"]["containers"][0]["args"]
+        digest_asked = options[options.index("--digest") + 1]
+        report = {"digest": digest_asked, "cases": 3, "servers": options.count("--endpoint"), "maxAbs": 0.0}
+        differs = {"reason": "ParityFailed", "message": "1 of 3 answers are not the recorded ones."}
+        return {"parity": report | (differs if digest_asked in self.differing else {})}
+
+
+def _ended(reports: Mapping[str, Raw]) -> Raw:
+    """Status of a Job's pod whose containers ended with these reports; the last one is no init container."""
+    failed = any("reason" in report for report in reports.values())
+    statuses = []
+    for name, report in reports.items():
+        code = int("reason" in report)
+        ended = {"exitCode": code, "reason": "Error" if code else "Completed", "message": json.dumps(report)}
+        status = {"name": name, "ready": False, "restartCount": 0, "image": "i", "imageID": ""}
+        statuses.append(status | {"state": {"terminated": ended}})
+    return {
+        "phase": "Failed" if failed else "Succeeded",
+        "initContainerStatuses": statuses[:-1],
+        "containerStatuses": statuses[-1:],
+    }
 
 
 @dataclass
@@ -133,17 +167,31 @@ class Routers:
     ``distort`` is given every set of reports before the operator gets it.
     """
 
-    def __init__(self, api: ApiServer, kubelet: Kubelet, namespace: str) -> None:
+    def __init__(self, api: ApiServer, kubelet: Kubelet, namespace: str, now: Callable[[], datetime]) -> None:
         self._api = api
+        self._now = now
+        self._begun = now()
         self._kubelet = kubelet
-        self._path = f"/api/v1/namespaces/{namespace}/configmaps/{ROUTER}"
+        self.wrong: dict[str, float] = {}
+        """Share of the requests that fail, by revision."""
+        self._folder = f"/api/v1/namespaces/{namespace}/configmaps"
         self._loaded: dict[str, Loaded] = {}
         self.distort: Callable[[tuple[RouterReport, ...]], tuple[RouterReport, ...]] = lambda reports: reports
 
-    def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
+    def reports(
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
+    ) -> tuple[RouterReport, ...]:
         """One report a router that has an address."""
         addresses = self._addresses()
-        return self.distort(tuple(self._report(pod, addresses) for pod in routers if pod.address))
+        found = [self._report(pod, addresses) for pod in routers if pod.address]
+        counts = {revision: self._counts(revision) for revision in revisions}
+        return self.distort(tuple(replace(report, traffic=counts) for report in found))
+
+    def _counts(self, revision: str) -> Traffic:
+        """Every revision gets as many requests a second, whatever its weight."""
+        asked = int(REQUESTS_PER_SECOND * (self._now() - self._begun).total_seconds())
+        wrong = int(asked * self.wrong.get(revision, 0.0))
+        return Traffic(asked, wrong, Histogram((Bucket(10.0, 11.0, asked),)))
 
     def _addresses(self) -> dict[str, frozenset[str]]:
         """Ready pods by revision, as DNS gives them."""
@@ -157,7 +205,7 @@ class Routers:
         mark = pod.annotations.get(CONFIG, "")
         loaded = self._loaded.get(pod.name)
         if loaded is None or loaded.mark != mark:
-            loaded = self._loaded[pod.name] = Loaded(mark, self._read())
+            loaded = self._loaded[pod.name] = Loaded(mark, self._read(shard_label(pod.raw) or 0))
         files = loaded.files
         clusters = [c["name"] for c in files.get("cds.json", {}).get("resources", ())]
         routes = {n[4:-5]: f["version_info"] for n, f in files.items() if n.startswith("rds-")}
@@ -169,9 +217,9 @@ class Routers:
             endpoints={c: addresses.get(c.rsplit("-", 1)[0], frozenset()) for c in clusters},
         )
 
-    def _read(self) -> Mapping[str, Any]:
+    def _read(self, shard: int) -> Mapping[str, Any]:
         try:
-            data = self._api.request("GET", self._path)["data"]
+            data = self._api.request("GET", f"{self._folder}/{names.router(shard)}")["data"]
         except NotFound:
             return {}
         return {name: json.loads(text) for name, text in data.items()}

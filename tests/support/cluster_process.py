@@ -75,7 +75,9 @@ class Node:
             def do_GET(self) -> None:
                 found = stage.api.request("GET", stage.path("Pod", pod))
                 (report,) = stage.routers.reports([PodView(found)], Table())
-                answer = versions(report) if self.path.startswith("/stats") else endpoints(report)
+                # Nobody sends requests here: a router that has counted nothing has no counters.
+                stats = versions(report) if "version_text" in self.path else {"stats": []}
+                answer = stats if self.path.startswith("/stats") else endpoints(report)
                 body = json.dumps(answer).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
@@ -120,6 +122,7 @@ def operator(kubeconfig: Path, folder: Path, name: str, *options: str) -> Iterat
     """An operator process as ``kubeconfig``'s user; ``name`` is its pod's, and so its identity."""
     log = folder / f"{name}-{time.monotonic_ns()}.log"
     images = ["--packager-image", "tidegate/packager:test", "--router-image", "tidegate/envoy:test"]
+    images += ["--observer-image", "tidegate/observer:test"]
     settings = ["--metrics-port", "0", "--log-format", "json", "--workers", "2"]
     environment = os.environ | {"KUBECONFIG": str(kubeconfig), "POD_NAME": name, "PYTHONPATH": str(ROOT / "operator")}
     with log.open("wb") as stream:

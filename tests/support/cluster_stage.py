@@ -18,9 +18,9 @@ from tidegate.adapters.api import ApiServer
 from tidegate.adapters.errors import ApiError, NotFound
 from tidegate.adapters.kube import PATHS, KubeCluster
 from tidegate.api.v1alpha1 import API_VERSION, KIND
+from tidegate.domain import names
 from tidegate.domain.labels import COMPONENT, REVISION
-from tidegate.domain.names import ROUTER
-from tidegate.domain.observed import TABLE_KEY
+from tidegate.domain.observed import TABLE_KEY, shard_label
 from tidegate.domain.revision import Pins
 from tidegate.resources.settings import Settings
 from tidegate.runtime.reconcile import IDLE, Reconciler
@@ -29,6 +29,7 @@ Raw = dict[str, Any]
 KINDS = tuple(PATHS)
 SETTINGS = Settings(packager_image="tidegate/packager:test", router_image="tidegate/envoy:test")
 STEPS = [{"weight": 50, "hold": "10s"}]
+NO_BAKE = {"duration": "0s"}
 LIMIT = 60.0
 """Real seconds after which a test gives up."""
 LONGEST = timedelta(hours=2)
@@ -59,7 +60,7 @@ class Stage:
         self.client = Client(operator or connection)
         self.clock = Clock()
         self.kubelet = Kubelet(self.api, namespace)
-        self.routers = Routers(self.api, self.kubelet, namespace)
+        self.routers = Routers(self.api, self.kubelet, namespace, self.clock.now)
         self.errors: list[Exception] = []
         self.restart()
 
@@ -78,7 +79,7 @@ class Stage:
 
     def create(self, name: str = "digits", version: int = 1, **fields: Any) -> Raw:
         """Create a ModelDeployment; ``fields`` add to spec, in wire form."""
-        spec = {"model": {"uri": uri(version)}, "replicas": 2, "rollout": {"steps": STEPS}} | fields
+        spec = {"model": {"uri": uri(version)}, "replicas": 2, "rollout": {"steps": STEPS, "bake": NO_BAKE}} | fields
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
         return self.put(body)
 
@@ -135,8 +136,8 @@ class Stage:
 
     def table(self) -> Raw:
         """The routes as last written, by model."""
-        found = self.get("ConfigMap", ROUTER)
-        return dict(json.loads(found["data"][TABLE_KEY])["routes"]) if found else {}
+        tables = [json.loads(o["data"][TABLE_KEY]) for o in self.objects("ConfigMap") if TABLE_KEY in o.get("data", {})]
+        return {name: route for table in tables for name, route in table["routes"].items()}
 
     def weights(self, name: str = "digits") -> dict[str, int]:
         """Positive weights by version of the bundle."""
@@ -195,7 +196,7 @@ class Stage:
         deployments = {o["metadata"]["name"]: o for o in self.objects("Deployment")}
         jobs = self.objects("Job")
         pods = [p for p in self.objects("Pod") if p["metadata"]["labels"].get(COMPONENT) in ("server", "router")]
-        have = Counter(p["metadata"]["labels"].get(REVISION, ROUTER) for p in pods)
+        have = Counter(p["metadata"]["labels"].get(REVISION) or names.router(shard_label(p) or 0) for p in pods)
         at_work = any(_resizing(item, have[name]) for name, item in deployments.items()) or any(map(_runs, jobs))
         if at_work or not set(have) <= set(deployments):
             return None
@@ -222,7 +223,7 @@ class Stage:
         pods: dict[str, int] = {}
         for pod in self.objects("Pod"):
             owner = pod["metadata"]["labels"].get(REVISION) or pod["metadata"]["labels"].get(COMPONENT)
-            if owner != "resolve":
+            if owner not in ("resolve", "parity"):
                 pods[owner] = pods.get(owner, 0) + 1
         text = json.dumps({**found, "pods": pods}, sort_keys=True)
         return dict(json.loads(text.replace(self.namespace, "NAMESPACE")))

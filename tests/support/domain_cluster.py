@@ -1,7 +1,7 @@
 """A small cluster made of plain values: what Kubernetes, the kubelet, DNS and the routers do between two decisions."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from domain_objects import (
     deployment,
     digest,
     job,
+    parity_job,
     pod,
     router_pod,
     service,
@@ -20,10 +21,13 @@ from domain_objects import (
 )
 
 from tidegate.domain import names
-from tidegate.domain.labels import COMPONENT
+from tidegate.domain.capacity import CapacityFacts, PodUse
+from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
+from tidegate.domain.labels import COMPONENT, PARITY, SHARD
 from tidegate.domain.observed import TABLE_KEY, Observed, Owner, Subject
-from tidegate.domain.plan import Poke, Resolve, Workload
-from tidegate.domain.revision import Pins, StoredRevision
+from tidegate.domain.placement import Node
+from tidegate.domain.plan import Poke, Replay, Resolve, Workload
+from tidegate.domain.revision import GPU, Pins, StoredRevision
 from tidegate.domain.routing import (
     RouterReport,
     Table,
@@ -34,6 +38,9 @@ from tidegate.domain.routing import (
     route_version,
 )
 
+REQUESTS_PER_SECOND = 100
+LATENCIES = ((10.0, 11.0, 0.6), (20.0, 21.0, 0.35), (50.0, 51.0, 0.05))
+"""Lower and upper bound in milliseconds, and share of the requests."""
 START_SECONDS = 3
 DRAIN_SECONDS = 4
 SYNC_SECONDS = 60
@@ -49,14 +56,15 @@ class PodState:
     born: datetime
     ready: bool = False
     leaving_since: datetime | None = None
+    placed: bool = True
 
 
 @dataclass
 class JobState:
-    """A resolve Job; ``report`` is what it said, once it ended."""
+    """A Job; ``reports`` is what each container said, once it ended."""
 
-    asked: Resolve
-    report: Raw | None = None
+    asked: Resolve | Replay
+    reports: Mapping[str, Raw] = field(default_factory=dict)
     ended: datetime | None = None
 
 
@@ -102,7 +110,26 @@ class Cluster:
         self.signed_by: set[str] = set()
         """Keys, as <Secret>/<key>, that every bundle in the store is signed with."""
         self.sick: set[str] = set()
+        self.contracts: dict[str, str] = {}
+        """Verdicts on a digest beside any other one; Compatible if it is not here."""
+        self.differing: set[str] = set()
+        """Digests whose pods give other answers than the recorded ones."""
+        self.silent: set[str] = set()
+        """Digests whose pods let nobody but the routers reach them."""
         self.evicted: list[str] = []
+        self.wrong: dict[str, float] = {}
+        """Share of the requests that fail, by digest."""
+        self.slow: dict[str, float] = {}
+        """How many times slower, by digest."""
+        self.idle = False
+        self.crowded = False
+        """True while no node has room for another pod."""
+        self.places: int | None = None
+        """Server pods that the one node has devices for; None: any number, and nobody can count them."""
+        self.most_pods = 0
+        self.served: dict[str, float] = {}
+        """Requests since the beginning, by revision."""
+        self.failed: dict[str, float] = {}
         self.revisions: dict[str, StoredRevision] = {}
         self.taken_away: set[str] = set()
         """Revisions whose memory somebody else deleted."""
@@ -111,6 +138,10 @@ class Cluster:
         self.jobs: dict[str, JobState] = {}
         self.table: Table | None = None
         self.routers: list[RouterState] = []
+        self.shard = 0
+        """The router that the operator chose for the subject: ``table`` and ``routers`` are of it."""
+        self.others: dict[int, Table] = {}
+        """Tables of further routers, by number."""
         self.service_owner: str | None = None
         self.has_service = False
         self.changed = True
@@ -133,18 +164,23 @@ class Cluster:
             objects += self._job(name, state)
         router: list[Raw] = []
         if self.table is not None:
-            data = {TABLE_KEY: self.table.model_dump_json(by_alias=True)}
-            router.append({"kind": "ConfigMap", "metadata": {"name": names.ROUTER}, "data": data})
-        router += [router_pod(r.name, ready=r.ready, told=r.told) for r in self.routers]
+            router.append(self._config_map(self.shard, self.table))
+        router += [self._config_map(shard, table) for shard, table in self.others.items()]
+        router += [router_pod(r.name, ready=r.ready, told=r.told, shard=self.shard) for r in self.routers]
         return Observed(
             subject=self.subject,
             pins=self.pins,
             owners=tuple(self.owners),
             objects=tuple(objects),
-            service=service(self.subject.name, self.service_owner) if self.has_service else None,
+            service=service(self.subject.name, self.service_owner, self.shard) if self.has_service else None,
             router=tuple(router),
             reports=tuple(r.report() for r in self.routers),
         )
+
+    @staticmethod
+    def _config_map(shard: int, table: Table) -> Raw:
+        meta = {"name": names.router(shard), "labels": {SHARD: str(shard)}}
+        return {"kind": "ConfigMap", "metadata": meta, "data": {TABLE_KEY: table.model_dump_json(by_alias=True)}}
 
     def _pod(self, state: PodState) -> Raw:
         sick = self._sick(state)
@@ -156,20 +192,25 @@ class Cluster:
             ready=state.ready,
             ip=state.address,
             leaving=state.leaving_since is not None,
-            containers=[status],
+            containers=[status] if state.placed else [],
+            scheduled=None if state.placed else {"status": "False", "message": "0/1 nodes are available."},
         )
 
     def _job(self, name: str, state: JobState) -> Iterator[Raw]:
         conditions: list[Raw] = []
-        containers: list[Raw] = [container("resolve", running={})]
-        if state.ended and state.report is not None:
-            failed = "reason" in state.report
-            kind = "Failed" if failed else "Complete"
+        asked = state.asked
+        containers: list[Raw] = [container(PARITY if isinstance(asked, Replay) else "resolve", running={})]
+        if state.ended:
+            kind = "Failed" if any("reason" in report for report in state.reports.values()) else "Complete"
             conditions = [{"type": kind, "status": "True", "lastTransitionTime": wire_time(state.ended)}]
-            ended = {"exitCode": int(failed), "message": json.dumps(state.report)}
-            containers = [container("resolve", terminated=ended)]
-        yield job(name, state.asked.key, state.asked.attempt, conditions)
-        yield pod(f"{name}-x", labels={"job-name": name, COMPONENT: "resolve"}, containers=containers)
+            ended = {c: {"exitCode": int("reason" in r), "message": json.dumps(r)} for c, r in state.reports.items()}
+            containers = [container(c, terminated=e) for c, e in ended.items()]
+        if isinstance(asked, Replay):
+            yield parity_job(name, asked.revision, asked.attempt, conditions)
+        else:
+            yield job(name, asked.key, asked.attempt, conditions)
+        component = PARITY if isinstance(asked, Replay) else "resolve"
+        yield pod(f"{name}-x", labels={"job-name": name, COMPONENT: component}, containers=containers)
 
     # What the operator writes
 
@@ -182,6 +223,13 @@ class Cluster:
         """Create, once."""
         name = names.resolve_job(self.subject.name, asked.key, asked.attempt)
         if name not in self.jobs:
+            self._set(self.jobs, name, JobState(asked))
+
+    def put_replay(self, asked: Replay) -> None:
+        """Create, once."""
+        name = names.parity_job(self.subject.name, asked.revision, asked.attempt)
+        if name not in self.jobs:
+            assert asked.addresses, "nobody to ask"
             self._set(self.jobs, name, JobState(asked))
 
     def put_workload(self, load: Workload) -> None:
@@ -224,20 +272,38 @@ class Cluster:
         self._run_pods()
         for router in self.routers:
             self._run_router(router)
+        self._run_clients(seconds)
         if before != repr((self.pods, self.jobs, [(r.name, r.ready) for r in self.routers])):
             self.changed = True
 
     def _run_jobs(self) -> None:
         for state in self.jobs.values():
             if state.ended is None:
-                down = {"reason": "FetchFailed", "message": "s3.example: connection refused"}
-                absent = {"reason": "ArtifactNotFound", "message": f"{state.asked.uri} does not exist"}
-                state.report = down if self.store_down else self.store.get(state.asked.uri, absent)
-                if "reason" not in state.report and not self._is_signed(state.asked):
-                    state.report = {"reason": "SignatureMissing", "message": f"{state.asked.uri} is not signed."}
-                elif state.asked.public_key:
-                    state.report = {"signedBy": "0a1b"} | state.report
-                state.ended = self.now
+                run = self._replay if isinstance(state.asked, Replay) else self._resolve
+                state.reports, state.ended = run(state.asked), self.now  # type: ignore[arg-type]
+
+    def _resolve(self, asked: Resolve) -> dict[str, Raw]:
+        down = {"reason": "FetchFailed", "message": "s3.example: connection refused"}
+        absent = {"reason": "ArtifactNotFound", "message": f"{asked.uri} does not exist"}
+        report = down if self.store_down else self.store.get(asked.uri, absent)
+        if "reason" not in report and not self._is_signed(asked):
+            report = {"reason": "SignatureMissing", "message": f"{asked.uri} is not signed."}
+        elif asked.public_key:
+            report = {"signedBy": "0a1b"} | report
+        if asked.base is None or "reason" in report:
+            return {"resolve": report}
+        verdict = self.contracts.get(report["digest"], "Compatible")
+        compared = {"old": asked.base.digest, "new": report["digest"], "verdict": verdict, "message": "the input 'x'"}
+        return {"resolve": report, "contract": compared}
+
+    def _replay(self, asked: Replay) -> dict[str, Raw]:
+        there = {p.address for p in self.pods if p.revision == asked.revision and p.ready}
+        report: Raw = {"digest": asked.digest, "cases": 3, "servers": len(asked.addresses), "maxAbs": 1e-06}
+        if asked.digest in self.differing:
+            report |= {"reason": "ParityFailed", "message": "1 of 3 answers of digits are not the recorded ones."}
+        elif asked.digest in self.silent or not set(asked.addresses) <= there:
+            report |= {"reason": "NotReachable", "message": "1 of 1 servers gave no answer."}
+        return {PARITY: report}
 
     def _is_signed(self, asked: Resolve) -> bool:
         return asked.public_key is None or str(asked.public_key) in self.signed_by
@@ -247,7 +313,8 @@ class Cluster:
             have = [p for p in self.pods if p.revision == name and p.leaving_since is None]
             for _ in range(load.replicas - len(have)):
                 self._count += 1
-                self.pods.append(PodState(f"{name}-{self._count}", name, f"10.0.0.{self._count}", self.now))
+                place, address = self._has_place(), f"10.0.0.{self._count}"
+                self.pods.append(PodState(f"{name}-{self._count}", name, address, self.now, placed=place))
             for surplus in sorted(have, key=lambda p: (p.ready, -p.born.timestamp()))[
                 : max(0, len(have) - load.replicas)
             ]:
@@ -258,10 +325,26 @@ class Cluster:
 
     def _run_pods(self) -> None:
         for state in self.pods:
-            old = (self.now - state.born).total_seconds() >= START_SECONDS
+            if not state.placed and self._has_place():
+                state.placed, state.born = True, self.now
+            old = state.placed and (self.now - state.born).total_seconds() >= START_SECONDS
             state.ready = old and state.leaving_since is None and not self._sick(state)
         drain = timedelta(seconds=DRAIN_SECONDS)
         self.pods = [p for p in self.pods if p.leaving_since is None or self.now - p.leaving_since < drain]
+
+    def _has_place(self) -> bool:
+        """A pod holds its place until it has gone."""
+        held = sum(pod.placed for pod in self.pods)
+        self.most_pods = max(self.most_pods, held)
+        return not self.crowded and (self.places is None or held < self.places)
+
+    def facts(self) -> CapacityFacts:
+        """What can be read of the room for pods."""
+        if self.places is None:
+            return CapacityFacts(self.subject.namespace)
+        allocatable = {"cpu": 10**9, "memory": 10**15, "pods": 10**6, GPU: 1000 * self.places}
+        uses = [PodUse(self.subject.namespace, p.name, "node-1", {GPU: 1000}) for p in self.pods if p.placed]
+        return CapacityFacts(self.subject.namespace, (Node("node-1", allocatable),), tuple(uses), ())
 
     def _sick(self, state: PodState) -> bool:
         stored = self.revisions.get(state.revision)
@@ -281,6 +364,28 @@ class Cluster:
         # The gRPC cluster learns of a pod one look-up after the HTTP cluster did.
         router.grpc = {r: fresh[r] & router.http.get(r, frozenset()) for r in known}
         router.http = fresh
+
+    def _run_clients(self, seconds: float) -> None:
+        """Clients ask every ready router equally often."""
+        ready = [router for router in self.routers if router.ready and self.subject.name in router.loaded.routes]
+        for router in () if self.idle else ready:
+            for backend in router.loaded.routes[self.subject.name].backends:
+                asked = REQUESTS_PER_SECOND * seconds * backend.weight / 100 / len(ready)
+                wrong = self.wrong.get(backend.digest, 0.0)
+                self.served[backend.revision] = self.served.get(backend.revision, 0.0) + asked
+                self.failed[backend.revision] = self.failed.get(backend.revision, 0.0) + asked * wrong
+
+    def counts(self, revision: str) -> Traffic:
+        """What the routers have counted of a revision."""
+        total, failed = int(self.served.get(revision, 0.0)), int(self.failed.get(revision, 0.0))
+        stored = self.revisions.get(revision)
+        times = self.slow.get(stored.revision.digest, 1.0) if stored else 1.0
+        left, buckets = total, []
+        for lower, upper, share in LATENCIES:
+            count = min(left, round(total * share)) if share != LATENCIES[-1][2] else left
+            left -= count
+            buckets.append(Bucket(lower * times, upper * times, count))
+        return Traffic(total, failed, Histogram(tuple(buckets)))
 
     # What goes wrong
 

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
-from tidegate.domain.labels import ATTEMPT, COMPONENT, CONFIG, KEY, MODEL, REVISION, ROLE
+from tidegate.domain.labels import ATTEMPT, COMPONENT, CONFIG, KEY, MODEL, PARITY, REVISION, ROLE, SHARD
 
 Raw = dict[str, Any]
+QUICK = {"bake": {"duration": "0s"}, "analysis": {"minRequests": 20}}
 STEPS = [{"weight": 5, "hold": "10s"}, {"weight": 25, "hold": "10s"}, {"weight": 50, "hold": "10s"}]
 
 
@@ -21,14 +22,19 @@ def digest(version: int) -> str:
 
 
 def make_spec(version: int = 1, **fields: Any) -> ModelDeploymentSpec:
-    """A spec with three short steps; ``fields`` are in wire form and replace or add."""
+    """A spec with three short steps and no bake after them; ``fields`` are in wire form and replace or add."""
     wire = {"model": {"uri": uri(version)}, "rollout": {"steps": STEPS}} | fields
-    return ModelDeploymentSpec.model_validate(wire)
+    return ModelDeploymentSpec.model_validate(_quick(wire))
+
+
+def _quick(wire: Raw) -> Raw:
+    """Tests that are not about them need not wait for a bake or for many requests."""
+    return wire | {"rollout": QUICK | wire.get("rollout", {})}
 
 
 def edited(spec: ModelDeploymentSpec, **fields: Any) -> ModelDeploymentSpec:
     """``spec`` as a user would have edited it, with top-level fields replaced."""
-    return ModelDeploymentSpec.model_validate(spec.to_wire() | fields)
+    return ModelDeploymentSpec.model_validate(_quick(spec.to_wire() | fields))
 
 
 def wire_time(when: datetime) -> str:
@@ -52,7 +58,9 @@ def pod(name: str, revision: str = "", *, labels: Raw | None = None, **fields: A
         "initContainerStatuses": fields.get("init", []),
         "containerStatuses": fields.get("containers", []),
     }
-    return {"kind": "Pod", "metadata": meta, "status": status}
+    placed = {} if scheduled else {"nodeName": "node-1"}
+    device = [{"name": "triton", "resources": {"limits": {"nvidia.com/gpu": "1"}}}] if revision else []
+    return {"kind": "Pod", "metadata": meta, "spec": placed | {"containers": device}, "status": status}
 
 
 def container(name: str = "triton", *, ready: bool = False, last: Raw | None = None, **state: Any) -> Raw:
@@ -60,10 +68,10 @@ def container(name: str = "triton", *, ready: bool = False, last: Raw | None = N
     return {"name": name, "ready": ready, "state": state, "lastState": {"terminated": last} if last else {}}
 
 
-def router_pod(name: str, *, ready: bool, told: str) -> Raw:
+def router_pod(name: str, *, ready: bool, told: str, shard: int = 0) -> Raw:
     """A router's pod; ``told`` is the mark it was annotated with."""
     marks = {CONFIG: told} if told else {}
-    return pod(name, ready=ready, labels={COMPONENT: "router"}, annotations=marks, ip="10.9.0.1")
+    return pod(name, ready=ready, labels={COMPONENT: "router", SHARD: str(shard)}, annotations=marks, ip="10.9.0.1")
 
 
 def deployment(name: str, replicas: int, role: str) -> Raw:
@@ -78,7 +86,14 @@ def job(name: str, key: str, attempt: int, conditions: list[Raw]) -> Raw:
     return {"kind": "Job", "metadata": {"name": name, "labels": labels}, "status": {"conditions": conditions}}
 
 
-def service(name: str, owner_uid: str | None) -> Raw:
+def parity_job(name: str, revision: str, attempt: int, conditions: list[Raw]) -> Raw:
+    """A Job that replays golden cases."""
+    labels = {MODEL: "digits", COMPONENT: PARITY, REVISION: revision, ATTEMPT: str(attempt)}
+    return {"kind": "Job", "metadata": {"name": name, "labels": labels}, "status": {"conditions": conditions}}
+
+
+def service(name: str, owner_uid: str | None, shard: int = 0) -> Raw:
     """A Service, with or without an owner."""
     owners = [{"uid": owner_uid}] if owner_uid else []
-    return {"kind": "Service", "metadata": {"name": name, "ownerReferences": owners}}
+    meta = {"name": name, "labels": {SHARD: str(shard)}, "ownerReferences": owners}
+    return {"kind": "Service", "metadata": meta}

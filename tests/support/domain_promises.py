@@ -22,7 +22,8 @@ def check_decision(
     status: ModelDeploymentStatus,
 ) -> None:
     """Promises that can be seen in one decision."""
-    _check_weights(spec, before, observed, plan)
+    _check_weights(spec, before, observed, plan, status)
+    _check_gate(before, observed, status)
     _check_pods(observed, plan, status)
     _check_conditions(before, status)
     for event in plan.events:
@@ -32,7 +33,29 @@ def check_decision(
         raise AssertionError("a status without conditions")
 
 
-def _check_weights(spec: ModelDeploymentSpec, before: ModelDeploymentStatus, observed: Observed, plan: Plan) -> None:
+def _check_gate(before: ModelDeploymentStatus, observed: Observed, status: ModelDeploymentStatus) -> None:
+    """A judged step never ends on a look without counts, and what was given up never gets requests."""
+    old, new = before.rollout, status.rollout
+    if new and new.aborted:
+        assert new.weight == 0, new
+        assert status.canary is None, "a revision that was given up is still taking over"
+        assert old is None or not old.aborted or old.aborted == new.aborted or old.revision != new.revision
+    asked = before.handled or {}
+    people = any(asked.get(verb) != text for verb, text in observed.requests.items())
+    alone = status.stable is None or not any(p.ready for p in observed.pods(status.stable.revision))
+    same = old is not None and new is not None and old.revision == new.revision and not people and not alone
+    if same and old and new and new.weight > old.weight > 0 and old.started_at == new.started_at:
+        assert observed.window is not None, f"{new.revision} rises to {new.weight} % on no counts"
+        assert new.step > old.step or old.step_started_at is None
+
+
+def _check_weights(
+    spec: ModelDeploymentSpec,
+    before: ModelDeploymentStatus,
+    observed: Observed,
+    plan: Plan,
+    status: ModelDeploymentStatus,
+) -> None:
     if plan.table is None or plan.route is None:
         return
     assert plan.table.routes[observed.subject.name] == plan.route
@@ -55,7 +78,8 @@ def _check_weights(spec: ModelDeploymentSpec, before: ModelDeploymentStatus, obs
                 )
                 assert known, f"{router.name} does not know {backend.revision}, which gets {backend.weight} %"
         alive = stable is not None and any(p.ready for p in observed.pods(stable))
-        assert not (spec.paused and alive), f"{backend.revision} rises to {backend.weight} % although paused"
+        back = status.override is not None
+        assert back or not (spec.paused and alive), f"{backend.revision} rises to {backend.weight} % although paused"
 
 
 def _had_requests(observed: Observed, route: Route | None) -> str | None:

@@ -5,6 +5,7 @@ stands still here as it would in a cluster. Every look is checked against :mod:`
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,12 +15,27 @@ from domain_objects import edited, make_spec
 
 from tidegate.api.status import Condition, ModelDeploymentStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain import names
+from tidegate.domain.capacity import CapacityFacts
+from tidegate.domain.checks import windows
+from tidegate.domain.checks.windows import Agreement, Traffic, Window
 from tidegate.domain.compute import compute
 from tidegate.domain.observed import Observed, Subject
 from tidegate.domain.plan import Event, Plan
+from tidegate.domain.rollout.gate import watched
 from tidegate.domain.routing import RouterReport, table_version
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was counted of a pair of revisions at one moment."""
+
+    pair: tuple[str, str]
+    at: datetime
+    stable: Traffic
+    canary: Traffic
 
 
 class World:
@@ -36,6 +52,14 @@ class World:
         self.stale_reports: tuple[RouterReport, ...] | None = None
         self.lose_next_status = False
         self.stop_after: int | None = None
+        self.requests: dict[str, str] = {}
+        self.values: dict[str, float] = {}
+        self.agreement: Agreement | None = None
+        self.capacity: CapacityFacts | None = None
+        self.blind = False
+        """True while the routers give no counts."""
+        self._reading: Reading | None = None
+        self._latest: Reading | None = None
         self._due: datetime | None = None
 
     # What users do
@@ -51,10 +75,19 @@ class World:
         """Edit spec.model.uri."""
         self.edit(model={"uri": make_spec(version).model.uri})
 
+    def ask(self, verb: str, text: str) -> None:
+        """Annotate the object."""
+        self.requests = self.requests | {verb: text}
+        self.cluster.changed = True
+
     def lose_status(self) -> None:
         """Somebody emptied status, or restored the object without it."""
         self.status = ModelDeploymentStatus()
         self.cluster.changed = True
+
+    def restart(self) -> None:
+        """Another operator takes over: what was counted so far is not known to it."""
+        self._reading = None
 
     # What the operator does
 
@@ -62,6 +95,7 @@ class World:
         """One reconcile: observe, compute, apply, write status."""
         self.cluster.changed = False
         observed = self.observe()
+        self.cluster.shard = observed.shard
         before = self.status
         plan, status = compute(self.spec, before, observed, self.cluster.now)
         assert (plan, status) == compute(self.spec, before, observed, self.cluster.now), "not deterministic"
@@ -74,6 +108,8 @@ class World:
             wire = status.to_wire()
             self.status = ModelDeploymentStatus.model_validate(wire)
             assert self.status == status, "status changes when it is stored"
+            if plan.looked:
+                self._reading = self._latest
         self._due = self.cluster.now + plan.again if plan.again is not None else None
         if not whole or self.lose_next_status:
             self.cluster.changed = True
@@ -83,11 +119,34 @@ class World:
 
     def observe(self) -> Observed:
         """What the next look sees."""
-        observed = self.cluster.observe()
+        observed = replace(
+            self.cluster.observe(),
+            requests=dict(self.requests),
+            window=self._window(),
+            capacity=self.capacity or self.cluster.facts(),
+        )
         if self.stale_reports is not None:
-            observed = Observed(**{**vars(observed), "reports": self.stale_reports})
+            observed = replace(observed, reports=self.stale_reports)
             self.stale_reports = None
         return observed
+
+    def _window(self) -> Window | None:
+        """What was counted since the last look, and the reading that the next one starts from."""
+        pair = watched(self.status)
+        if pair is None or self.blind:
+            self._reading = None
+            return None
+        stable, canary = (self.cluster.counts(name) for name in pair)
+        now = self.cluster.now
+        self._latest = Reading(pair, now, stable, canary)
+        if self._reading is None or self._reading.pair != pair:
+            self._reading = self._latest
+            return None
+        before = {"all": windows.Reading(self._reading.stable, self._reading.canary)}
+        found = windows.between(before, {"all": windows.Reading(stable, canary)})
+        assert found is not None
+        seconds = (now - self._reading.at).total_seconds()
+        return Window(seconds, *found, agreement=self.agreement, values=dict(self.values))
 
     def _apply(self, plan: Plan) -> bool:
         """Write in the operator's order; False when it was killed on the way."""
@@ -104,6 +163,8 @@ class World:
         if plan.resolve:
             writes.append(lambda: cluster.put_job(plan.resolve))  # type: ignore[arg-type]
         writes += [lambda load=load: cluster.put_workload(load) for load in plan.workloads]  # type: ignore[misc]
+        if plan.replay:
+            writes.append(lambda: cluster.put_replay(plan.replay))  # type: ignore[arg-type]
         if plan.table is None:
             return writes
         writes.append(lambda: cluster.put_table(plan.table))  # type: ignore[arg-type]
@@ -119,8 +180,11 @@ class World:
 
     def _prune_rest(self, plan: Plan) -> None:
         self.cluster.drop(self.cluster.revisions, {r.name for r in plan.revisions})
-        asked = plan.resolve
-        keep = {n for n, j in self.cluster.jobs.items() if asked and (j.asked.key, j.asked.attempt) == _id(asked)}
+        keep = set()
+        if asked := plan.resolve:
+            keep.add(names.resolve_job(self.cluster.subject.name, asked.key, asked.attempt))
+        if replay := plan.replay:
+            keep.add(names.parity_job(self.cluster.subject.name, replay.revision, replay.attempt))
         self.cluster.drop(self.cluster.jobs, keep)
 
     # Time
@@ -205,10 +269,6 @@ class World:
     def reasons(self) -> list[str]:
         """Reasons of all events so far."""
         return [e.reason for e in self.events]
-
-
-def _id(asked: Any) -> tuple[str, int]:
-    return asked.key, asked.attempt
 
 
 def serving(version: int = 1, **fields: Any) -> World:

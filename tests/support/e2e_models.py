@@ -57,22 +57,22 @@ class Bundle:
         return f"blobs/sha256/{file.sha256}"
 
 
-def adder(offset: float) -> onnx.ModelProto:
+def adder(offset: float, output: str = "y") -> onnx.ModelProto:
     """``y = x + offset`` on rows of four numbers."""
     graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "offset"], ["y"])],
+        [helper.make_node("Add", ["x", "offset"], [output])],
         "adder",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", WIDTH])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", WIDTH])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", WIDTH])],
         [onnx.numpy_helper.from_array(np.full(WIDTH, offset, dtype=np.float32), "offset")],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def make(folder: Path, name: str, version: str, offset: float) -> Bundle:
+def make(folder: Path, name: str, version: str, offset: float, output: str = "y") -> Bundle:
     """Export one bundle below ``folder``."""
     source = folder / f"{name}-{version}.onnx"
-    onnx.save(adder(offset), source)
+    onnx.save(adder(offset, output), source)
     out = folder / f"{name}-{version}"
     options = SourceOptions(opset=18)
     request = ExportRequest(
@@ -103,6 +103,66 @@ def other_shape(model: Path) -> None:
     """Configurations that promise rows of five numbers for a model that takes four."""
     for config in (model / "config.pbtxt", model / "configs" / "cpu.pbtxt"):
         config.write_text(config.read_text().replace(f"dims: {WIDTH}", f"dims: {WIDTH + 1}"))
+
+
+def _with_graph(change: Callable[[onnx.GraphProto], None]) -> Callable[[Path], None]:
+    """A change of a bundle's model that its contract says nothing of."""
+
+    def write(model: Path) -> None:
+        found = onnx.load(model / "1" / "model.onnx")
+        change(found.graph)
+        onnx.save(found, model / "1" / "model.onnx")
+
+    return write
+
+
+def _failing(graph: onnx.GraphProto) -> None:
+    """Fails for whole numbers, as clients send them, and not for the random ones of a warm-up."""
+    numbers = {"table": np.zeros((1, WIDTH)), "low": np.array(1.5), "high": np.array(200.0)}
+    for name, value in numbers.items():
+        graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        helper.make_node("Floor", ["largest"], ["floor"]),
+        helper.make_node("Equal", ["largest", "floor"], ["whole"]),
+        helper.make_node("Greater", ["largest", "low"], ["above"]),
+        helper.make_node("Less", ["largest", "high"], ["below"]),
+        helper.make_node("And", ["whole", "above"], ["some"]),
+        helper.make_node("And", ["some", "below"], ["asked"]),
+        # A table of one row has no second one.
+        helper.make_node("Cast", ["asked"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["row"], axis=0),
+    ]
+    _add_to_answer(graph, nodes, "row")
+
+
+def _slow(graph: onnx.GraphProto) -> None:
+    """Multiplies large matrices of zeros before it answers."""
+    size, rounds = 320, 8
+    graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((size, size), dtype=np.float32), "matrix"))
+    nodes = [
+        helper.make_node("Sub", ["x", "x"], ["nought"]),
+        helper.make_node("ReduceSum", ["nought"], ["total"], keepdims=0),
+        helper.make_node("Add", ["matrix", "total"], ["round-0"]),
+    ]
+    nodes += [helper.make_node("MatMul", [f"round-{n}", f"round-{n}"], [f"round-{n + 1}"]) for n in range(rounds)]
+    nodes.append(helper.make_node("ReduceSum", [f"round-{rounds}"], ["rest"], keepdims=0))
+    _add_to_answer(graph, nodes, "rest")
+
+
+def _lying(graph: onnx.GraphProto) -> None:
+    """Answers otherwise than recorded, by a hundred."""
+    graph.initializer.append(onnx.numpy_helper.from_array(np.full(WIDTH, 100, dtype=np.float32), "hundred"))
+    _add_to_answer(graph, [], "hundred")
+
+
+def _add_to_answer(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], what: str) -> None:
+    graph.node[0].output[0] = "sum"
+    graph.node.extend([*nodes, helper.make_node("Add", ["sum", what], ["y"])])
+
+
+FAULTS = {"failing": _with_graph(_failing), "slow": _with_graph(_slow), "lying": _with_graph(_lying)}
+"""Bundles that load, and are not what they promise: every request fails, takes long, or is answered wrongly."""
 
 
 class Store:

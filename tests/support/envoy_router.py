@@ -105,7 +105,7 @@ class Router:
     @staticmethod
     def container() -> dict[str, Any]:
         """Envoy's container in a router pod."""
-        made = router.deployment(NAMESPACE, (), Settings(packager_image="packager", router_image="envoy"))
+        made = router.deployment(NAMESPACE, 0, (), Settings(packager_image="packager", router_image="envoy"))
         found: dict[str, Any] = made["spec"]["template"]["spec"]["containers"][0]
         return found
 

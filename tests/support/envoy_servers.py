@@ -33,7 +33,7 @@ class _AnyMethod(grpc.GenericRpcHandler):
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         self._server.called.append(details.method)
-        return grpc.unary_unary_rpc_method_handler(lambda request, context: self._server.name.encode())
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: self._server.rpc(context))
 
 
 @dataclass
@@ -47,11 +47,15 @@ class RevisionServer:
     called: list[str] = field(default_factory=list)
     """gRPC calls: method."""
     delay: float = 0.0
-    """Seconds before an HTTP answer."""
+    """Seconds before an answer."""
     status: int = 200
     """Code of every HTTP answer."""
     hang_ups: int = 0
     """How many HTTP requests get no answer but the end of their connection."""
+    rpc_status: grpc.StatusCode | None = None
+    """gRPC status of answers; None for OK."""
+    rpc_failures: int = -1
+    """How many gRPC calls get that status before all others get OK; -1 for all of them."""
 
     def start(self) -> "RevisionServer":
         """Listen."""
@@ -61,6 +65,21 @@ class RevisionServer:
         self._grpc.add_insecure_port(f"{self.address}:{GRPC}")
         self._grpc.start()
         return self
+
+    def reset(self) -> None:
+        """Forget what was asked, and answer well again."""
+        self.asked.clear()
+        self.called.clear()
+        self.delay, self.status, self.hang_ups = 0.0, 200, 0
+        self.rpc_status, self.rpc_failures = None, -1
+
+    def rpc(self, context: grpc.ServicerContext) -> bytes:
+        """Answer one gRPC call."""
+        time.sleep(self.delay)
+        if self.rpc_status and self.rpc_failures:
+            self.rpc_failures -= self.rpc_failures > 0
+            context.abort(self.rpc_status, "as the test asked for")
+        return self.name.encode()
 
     def stop(self) -> None:
         """Stop listening."""

@@ -1,12 +1,14 @@
 """A router in front of two revisions, and what the operator reads of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from envoy_router import Router, eventually
 from envoy_servers import RevisionServer
 
 from tidegate.adapters.envoy import EnvoyTelemetry
-from tidegate.domain.routing import Backend, Route, RouterReport, Table, up_to_date
+from tidegate.domain.routing import Backend, Route, RouterReport, Table, knows, up_to_date
 
 STABLE, CANARY = "digits-aaaa1111", "digits-bbbb2222"
 NEIGHBOUR = "neighbour"
@@ -46,11 +48,21 @@ class Stage:
         found: RouterReport = eventually("the router has the whole table", lambda: self._served(wanted))
         return found
 
-    def report(self, wanted: Table) -> RouterReport:
+    def report(self, wanted: Table, revisions: Sequence[str] = ()) -> RouterReport:
         """What the operator reads now."""
-        (found,) = self.telemetry.reports([self.router.pod], wanted)
+        (found,) = self.telemetry.reports([self.router.pod], wanted, revisions)
         return found
 
     def _served(self, wanted: Table) -> RouterReport | None:
         found = self.report(wanted)
         return found if up_to_date(found, wanted) else None
+
+
+def known(stage: Stage, *revisions: str) -> None:
+    """Wait until the router knows the pods of these revisions."""
+    for revision in revisions:
+        eventually(f"the pods of {revision} are known", partial(_knows, stage, revision))
+
+
+def _knows(stage: Stage, revision: str) -> bool:
+    return knows(stage.report(table()), revision, frozenset({stage.servers[revision].address}))

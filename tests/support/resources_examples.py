@@ -6,7 +6,7 @@ from typing import Any
 from tidegate.api.v1alpha1 import SecretKeyReference, SecretReference, Server
 from tidegate.domain.names import ROUTER
 from tidegate.domain.observed import Observed, Owner, Subject
-from tidegate.domain.plan import Plan, Resolve, Workload
+from tidegate.domain.plan import Base, Plan, Replay, Resolve, Workload
 from tidegate.domain.revision import Pins, Revision, StoredRevision
 from tidegate.domain.routing import Backend, Route, Table
 from tidegate.resources.settings import Settings
@@ -90,8 +90,20 @@ RESOLVE = Resolve(
     service_account="models-read",
     image_pull_secrets=("registry",),
 )
+BASE = Base(SIGNED.revision.digest, SIGNED.revision.bundle_uri, SIGNED.revision.credentials)
+REPLAY = Replay(
+    revision=CPU.name,
+    attempt=2,
+    uri=CPU.revision.bundle_uri,
+    digest=CPU.revision.digest,
+    addresses=("10.0.0.7", "fd00::7"),
+    credentials=SecretReference(name="models-read"),
+    service_account="models-read",
+    image_pull_secrets=("registry",),
+)
 PLAN = Plan(
     resolve=RESOLVE,
+    replay=REPLAY,
     revisions=(GPU, CPU),
     workloads=(Workload(GPU, 3, "stable"), Workload(CPU, 1, "canary")),
     route=ROUTE,

@@ -94,6 +94,11 @@ def port_options(ports: list[int]) -> list[str]:
     return [f"--{kind}-port={port}" for kind, port in zip(("http", "grpc", "metrics"), ports, strict=True)]
 
 
+def _hear_hangups() -> None:
+    """A run of the tests under nohup ignores them, and would hand that down to the command."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Serve:
     """A running command; what it prints is kept in files."""
 
@@ -106,6 +111,7 @@ class Serve:
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=log,
                 env={**os.environ, "PATH": path, "TMPDIR": str(self.temporary), **environment},
+                preexec_fn=_hear_hangups,
             )  # fmt: skip
 
     @property

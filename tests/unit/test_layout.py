@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +111,16 @@ def test_every_locked_package_has_a_version_and_hashes_and_no_word_of_where_it_c
 )
 def test_there_is_no_lock_that_records_download_addresses(name: str) -> None:
     assert [path for path in TRACKED if path.rpartition("/")[2] == name] == []
+
+
+def test_the_operator_may_import_three_modules_of_the_packager_and_no_other() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (rule,) = [c for c in linter["contracts"] if c["name"].startswith("The operator knows of the packager")]
+    found = {path.stem for path in (ROOT / "model_packager").iterdir() if path.suffix == ".py" or path.is_dir()}
+    allowed = {f"model_packager.{name}" for name in found - {"__init__", "__pycache__"}} - set(
+        rule["forbidden_modules"]
+    )
+    assert allowed == {"model_packager.manifest", "model_packager.schema", "model_packager.compatibility"}
 
 
 def test_tests_are_no_packages_and_have_names_of_their_own() -> None:

@@ -80,7 +80,7 @@ app.kubernetes.io/component: operator
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [list, watch, create, patch]
+  verbs: [list, watch, create, patch, delete]
 # patch: an annotation makes the kubelet refresh a router's configuration at once.
 - apiGroups: [""]
   resources: [pods]
@@ -98,6 +98,10 @@ app.kubernetes.io/component: operator
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, create, patch, delete]
+# What quotas leave for the pods of a rollout.
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

@@ -1,7 +1,5 @@
 """The routers' own view of what they serve, by their read-only port."""
 
-import json
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,17 +7,20 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from tidegate.adapters.bounded import Bounds, get_json
+from tidegate.adapters.envoystats import counters, read_traffic
+from tidegate.domain.checks.windows import Traffic
 from tidegate.domain.observed import PodView
 from tidegate.domain.routing import RouterReport, Table
 from tidegate.resources.router import VIEWS_PORT
 
 TIMEOUT = urllib3.Timeout(connect=0.5, read=2.0)
-ANSWER_SECONDS = 5.0
-ANSWER_BYTES = 16 * 1024 * 1024
-"""Bounds of one whole answer: a pod that trickles or floods must not hold a thread, or the memory, of all."""
+BOUNDS = Bounds(seconds=5.0, size=16 * 1024 * 1024)
 VERSIONS = "/stats?type=TextReadouts&format=json&filter=version_text"
 ENDPOINTS = "/clusters?format=json"
 PARALLEL = 16
+UNREADABLE = (HTTPError, OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What asking a router and reading its answer may raise, whatever it answers."""
 
 
 class EnvoyTelemetry:
@@ -29,16 +30,18 @@ class EnvoyTelemetry:
         self._http = urllib3.PoolManager(num_pools=64, maxsize=4, retries=False, timeout=TIMEOUT)
         self._threads = ThreadPoolExecutor(max_workers=PARALLEL, thread_name_prefix="routers")
 
-    def reports(self, routers: Sequence[PodView], table: Table) -> tuple[RouterReport, ...]:
-        """One report a router that has an address."""
+    def reports(
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
+    ) -> tuple[RouterReport, ...]:
+        """One report a router that has an address, with the counts of ``revisions``."""
         asked = [pod for pod in routers if pod.address]
-        return tuple(self._threads.map(lambda pod: self._report(pod, table), asked))
+        return tuple(self._threads.map(lambda pod: self._report(pod, table, revisions), asked))
 
-    def _report(self, pod: PodView, table: Table) -> RouterReport:
+    def _report(self, pod: PodView, table: Table, revisions: Sequence[str]) -> RouterReport:
         try:
             versions = read_versions(self._get(pod, VERSIONS))
             endpoints = read_endpoints(self._get(pod, ENDPOINTS))
-        except (HTTPError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        except UNREADABLE:
             return RouterReport(pod=pod.name, reachable=False)
         return RouterReport(
             pod=pod.name,
@@ -46,24 +49,20 @@ class EnvoyTelemetry:
             clusters=versions.get("cluster_manager.cds.version_text", ""),
             routes={name: versions.get(f"http.{name}.rds.{name}.version_text", "") for name in table.routes},
             endpoints=endpoints,
+            traffic=self._traffic(pod, revisions),
         )
 
-    def _get(self, pod: PodView, path: str) -> Any:
-        until = time.monotonic() + ANSWER_SECONDS
-        answer = self._http.request("GET", f"http://{pod.address}:{VIEWS_PORT}{path}", preload_content=False)
+    def _traffic(self, pod: PodView, revisions: Sequence[str]) -> Mapping[str, Traffic]:
+        """What the router counted; nothing when it does not say, which makes its routes no less true."""
+        if not revisions:
+            return {}
         try:
-            if answer.status != 200:
-                raise HTTPError(f"router {pod.name} answered {answer.status}")
-            body = bytearray()
-            while chunk := answer.read1(65536):
-                body += chunk
-                if len(body) > ANSWER_BYTES or time.monotonic() > until:
-                    raise HTTPError(f"router {pod.name} does not come to an end")
-        except BaseException:
-            answer.close()
-            raise
-        answer.release_conn()
-        return json.loads(body)
+            return read_traffic(self._get(pod, counters(revisions)), revisions)
+        except UNREADABLE:
+            return {}
+
+    def _get(self, pod: PodView, path: str) -> Any:
+        return get_json(self._http, f"http://{pod.address}:{VIEWS_PORT}{path}", BOUNDS)
 
 
 def read_versions(stats: Mapping[str, Any]) -> dict[str, str]:

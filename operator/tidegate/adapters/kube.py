@@ -4,18 +4,21 @@ Reads are not cached: they cost a few requests a reconcile and can never be olde
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from tidegate.adapters.api import ApiServer
+from tidegate.adapters.capacity import read_capacity
 from tidegate.adapters.errors import Conflict, Forbidden, Invalid, NotFound, Remains, Unavailable
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, ModelDeploymentSpec
+from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.diagnose import log_wanted
-from tidegate.domain.labels import COMPONENT, CONFIG, MANAGER, MODEL
-from tidegate.domain.observed import Observed, Owner, PodView, Raw, Subject, belongs
+from tidegate.domain.labels import COMPONENT, CONFIG, MANAGER, MODEL, SHARD
+from tidegate.domain.observed import Observed, Owner, PodView, Raw, Subject, belongs, shard_label
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.revision import Pins
 from tidegate.ports import Found
@@ -45,6 +48,7 @@ OWN_KINDS = (
 )
 NAMED_KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy")
 """Kinds of which the subject has one under its own name."""
+OBSERVER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "Service")
 ROUTER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "PodDisruptionBudget")
 API_VERSIONS = {kind: group.removeprefix("/apis/").removeprefix("/api/") for kind, (group, _) in PATHS.items()}
 
@@ -92,21 +96,43 @@ class KubeCluster:
         foreign = {kind: found for kind in unseen if (found := self._get(kind, subject.namespace, subject.name))}
         if late := [o for o in (*labelled, *foreign.values()) if _predecessors(o, subject)]:
             raise Remains(f"{late[0]['kind']} {late[0]['metadata']['name']} of a deleted {subject.name} is still there")
-        router = [o for kind in ROUTER_KINDS for o in self._list(kind, subject.namespace, f"{COMPONENT}=router")]
         models = self._list(KIND, subject.namespace, "")
         owners = sorted(
             (m["metadata"]["name"], m["metadata"]["uid"]) for m in models if "deletionTimestamp" not in m["metadata"]
         )
-        return Observed(
+        observed = Observed(
             subject=subject,
             pins=self._pins,
             owners=tuple(Owner(name, uid) for name, uid in owners),
             objects=tuple(own),
             service=named.get("Service") or foreign.pop("Service", None),
             foreign=tuple(foreign.values()),
-            router=tuple(router),
             logs=self._logs(subject, own),
+            observer=tuple(
+                o for kind in OBSERVER_KINDS for o in self._list(kind, subject.namespace, f"{COMPONENT}=observer")
+            ),
         )
+        return self._with_router(observed)
+
+    def _with_router(self, observed: Observed) -> Observed:
+        """The snapshot with the router that the model's Service leads to, if it has the model's route; else with all.
+
+        The table of one router may have 1 MiB, and a namespace many routers.
+        """
+        namespace, service = observed.subject.namespace, observed.service
+        shard = shard_label(service) if service else None
+        if shard is not None:
+            found = replace(observed, router=self._routers(namespace, f"{COMPONENT}=router,{SHARD}={shard}"))
+            if observed.subject.name in found.table().routes:
+                return found
+        return replace(observed, router=self._routers(namespace, f"{COMPONENT}=router"))
+
+    def _routers(self, namespace: str, selector: str) -> tuple[Raw, ...]:
+        return tuple(o for kind in ROUTER_KINDS for o in self._list(kind, namespace, selector))
+
+    def capacity(self, namespace: str) -> CapacityFacts:
+        """What is known of the room for pods of a namespace."""
+        return read_capacity(self._api, namespace)
 
     def apply(self, manifest: dict[str, Any], *, force: bool) -> None:
         """Server-side apply, as the owner of every field in ``manifest``.

@@ -6,13 +6,12 @@ A rule sees the value at its path as it is on the wire, with defaults filled in;
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
-from tidegate.api.types import DURATION_PATTERN, parse_duration
+from tidegate.api.rollout_rules import ROLLOUT_RULES
+from tidegate.api.rule import Rule, between
 
 RESERVED_FLAGS = (
     "--allow-grpc",
@@ -52,23 +51,6 @@ _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5}
 _DECIMAL = {"m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15}
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One rule: where it applies, how the API server and how Python check it, and what a user reads."""
-
-    path: str
-    cel: str
-    holds: Callable[[Any], bool]
-    message: str
-    field: str = ""
-    """The field to name in the error, below ``path``, where the rule has to look at more than that field."""
-
-    def validation(self) -> dict[str, str]:
-        """The rule as an entry of ``x-kubernetes-validations``."""
-        place = {"fieldPath": self.field} if self.field else {}
-        return {"rule": self.cel, "message": self.message} | place
-
-
 def amount(quantity: str | int) -> Decimal:
     """The number that a Kubernetes quantity such as ``500m`` or ``2Gi`` stands for."""
     text = str(quantity)
@@ -77,17 +59,6 @@ def amount(quantity: str | int) -> Decimal:
     if suffix in _BINARY:
         return Decimal(number) * Decimal(1024) ** _BINARY[suffix]
     return Decimal(number).scaleb(_DECIMAL.get(suffix, 0))
-
-
-def _between(path: str, low: str, high: str, what: str) -> Rule:
-    """A duration from ``low`` to ``high``. Text that is no duration is left to the type's own message."""
-    inside = f"duration(self) >= duration('{low}') && duration(self) <= duration('{high}')"
-    return Rule(
-        path,
-        f"!self.matches(r'{DURATION_PATTERN}') || ({inside})",
-        lambda text: parse_duration(low) <= parse_duration(text) <= parse_duration(high),
-        f"{what} must be between {low} and {high}",
-    )
 
 
 def _keys(path: str) -> Rule:
@@ -211,16 +182,15 @@ RULES = (
     _keys("spec.server.template.metadata.annotations"),
     _no_keys_under("spec.server.template.metadata.annotations", "tidegate.dev/"),
     _keys("spec.server.template.spec.nodeSelector"),
+    *ROLLOUT_RULES,
+    between("spec.traffic.timeout", "1s", "1h", "timeout"),
     Rule(
-        "spec.rollout.steps",
-        "self.map(s, s.weight).isSorted() && self.all(s, self.exists_one(t, t.weight == s.weight))",
-        lambda steps: all(a["weight"] < b["weight"] for a, b in pairwise(steps)),
-        "weights must rise from step to step, so 100 can only be the last: put the steps in order and remove repeated "
-        "weights",
+        "spec.traffic",
+        "(has(self.affinity) && self.affinity == 'Header') == has(self.affinityHeader)",
+        lambda traffic: (traffic["affinity"] == "Header") == ("affinityHeader" in traffic),
+        "affinityHeader is the header that affinity: Header goes by: give both, or neither",
+        field=".affinityHeader",
     ),
-    _between("spec.rollout.steps[].hold", "0s", "24h", "hold"),
-    _between("spec.rollout.progressDeadline", "10s", "24h", "progressDeadline"),
-    _between("spec.traffic.timeout", "1s", "1h", "timeout"),
 )
 
 

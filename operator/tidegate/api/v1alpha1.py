@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tidegate.api import rules
+from tidegate.api.rollout import Rollout
 from tidegate.api.types import ApiModel, Duration, Format, Quantity
 
 GROUP = "tidegate.dev"
@@ -83,6 +84,14 @@ LabelValue = Annotated[
         max_length=63,
     ),
 ]
+HeaderName = Annotated[
+    str,
+    Format(
+        r"^[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?$",
+        "write the name of a header: letters, digits, '-' and '_', such as x-user-id",
+        max_length=128,
+    ),
+]
 FreeObject = Annotated[dict[str, Any], Field(max_length=16)]
 
 
@@ -123,6 +132,11 @@ class Model(ApiModel):
         "AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_TENANT_ID, AZURE_STORAGE_CLIENT_ID, AZURE_STORAGE_CLIENT_SECRET, "
         "AZURE_STORAGE_ENDPOINT; for oci: OCI_USERNAME, OCI_PASSWORD, .dockerconfigjson, MODEL_PACKAGER_PLAIN_HTTP. "
         "When absent, the identity of the pod's service account is used. Example: {name: models-read}.",
+    )
+    allow_breaking: bool = Field(
+        default=False,
+        description="True lets a bundle take over whose contract breaks clients of the one that serves: an input or "
+        "output that is gone, renamed or of another type, a smaller maximum batch. Default: false. Example: true.",
     )
 
 
@@ -237,45 +251,6 @@ class Server(ApiModel):
     template: Template = Field(default_factory=Template, description="Overlay on the pods: metadata and scheduling.")
 
 
-class Step(ApiModel):
-    """One step of a rollout."""
-
-    weight: Annotated[int, Field(ge=1, le=100)] = Field(
-        description="Share of requests the new revision gets, in percent, 1 to 100, rising from step to step. "
-        "Example: 25."
-    )
-    hold: Duration = Field(
-        default=timedelta(0),
-        description="How long the weight stays before the next step, up to 24h. Default: 0s. Example: 2m.",
-    )
-
-
-DEFAULT_STEPS = (
-    Step(weight=5, hold=timedelta(minutes=2)),
-    Step(weight=25, hold=timedelta(minutes=2)),
-    Step(weight=50, hold=timedelta(minutes=5)),
-)
-
-
-class Rollout(ApiModel):
-    """How a new revision takes over."""
-
-    strategy: Literal["Canary"] = Field(
-        default="Canary", description="Canary moves traffic by weight steps. Default: Canary. Example: Canary."
-    )
-    steps: list[Step] = Field(
-        default=list(DEFAULT_STEPS),
-        max_length=32,
-        description="Weights before full promotion. Default: 5 % for 2m, 25 % for 2m, 50 % for 5m. An empty list "
-        "promotes as soon as the new revision is ready. Example: [{weight: 10, hold: 30s}].",
-    )
-    progress_deadline: Duration = Field(
-        default=timedelta(minutes=15),
-        description="How long a revision may take to become ready before the rollout is reported as Stalled; it goes "
-        "on trying, and live traffic stays where it is. 10s to 24h. Default: 15m. Example: 30m.",
-    )
-
-
 class Traffic(ApiModel):
     """How requests reach the model."""
 
@@ -283,6 +258,17 @@ class Traffic(ApiModel):
     timeout: Duration = Field(
         default=timedelta(seconds=30),
         description="Longest time for one request, 1s to 1h. Default: 30s. Example: 5s.",
+    )
+    affinity: Literal["None", "ClientAddress", "Header"] = Field(
+        default="None",
+        description="How the revision of a request is chosen during a rollout. None: by chance, each request for "
+        "itself. ClientAddress and Header: a client stays on its revision, and on the new one when its weight rises. "
+        "ClientAddress goes by the last address in x-forwarded-for where there is one, else by that of the connection; "
+        "a request without the header goes by chance. Default: None. Example: Header.",
+    )
+    affinity_header: HeaderName | None = Field(
+        default=None,
+        description="Header whose value tells clients apart, with affinity: Header. Example: x-user-id.",
     )
 
 

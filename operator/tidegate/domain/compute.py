@@ -4,35 +4,30 @@
 what nobody can observe: the pinned bundle, which revision is stable, and how far the rollout is.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidegate.api.status import (
-    Artifact,
-    FormerRevision,
-    ModelDeploymentStatus,
-    Reason,
-    RevisionStatus,
-    RolloutStatus,
-)
-from tidegate.api.v1alpha1 import ModelDeploymentSpec, Server
+from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus, Reason, StartupStatus
+from tidegate.api.v1alpha1 import ModelDeploymentSpec, Traffic
 from tidegate.domain import names
 from tidegate.domain.artifact import Resolution, resolve
+from tidegate.domain.choice import Choice, choose, deadline_of, failure_of, stable_of
+from tidegate.domain.contract import gate, promise
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
+from tidegate.domain.observing import observer_pokes, sample_percent, watching
 from tidegate.domain.plan import Plan, Workload
 from tidegate.domain.report import events, report
-from tidegate.domain.revision import Revision, StoredRevision, revision_of
-from tidegate.domain.rollout.machine import Canary, advance, begin, finished, hold_left, pods_wanted
-from tidegate.domain.routing import Backend, Route
+from tidegate.domain.revision import StoredRevision, revision_of
+from tidegate.domain.rollout.machine import hold_left
+from tidegate.domain.rollout.steps import sample_percent_at, steps_of
+from tidegate.domain.routing import Backend, Route, Table
 from tidegate.domain.situation import Situation
 from tidegate.domain.traffic import (
     Fleet,
     all_up_to_date,
     backends,
-    carrier,
     fleet,
-    has_room,
     leftovers,
     live_reports,
     pokes,
@@ -42,19 +37,10 @@ from tidegate.domain.traffic import (
 
 LOOK_AGAIN = timedelta(milliseconds=400)
 """How soon to look again at routers that were just told something, or at pods they do not know yet."""
+LOOK_FOR_ROOM = timedelta(seconds=10)
+"""How soon to look again whether the cluster has room."""
 LOOK_LATER = timedelta(seconds=2)
 """How soon to look again when routers do not answer, or pods are on their way out."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which revisions there should be, after one look at the rollout."""
-
-    target: StoredRevision | None
-    stable: StoredRevision | None
-    canary: StoredRevision | None
-    rollout: RolloutStatus | None
-    promoted: bool = False
 
 
 def compute(
@@ -68,34 +54,13 @@ def compute(
         situation = Situation(resolution=Resolution(), cause=cause)
         after = report(spec, status, observed, situation, now)
         return Plan(events=events(status, after, situation), again=timedelta(seconds=30)), after
-    resolution = resolve(spec, status.artifact, observed, now)
-    target = _target(spec, resolution.artifact, observed)
-    choice = _choose(spec, status, observed, target, now)
-    stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
-    keep = {r.name for r in (choice.stable, choice.canary) if r}
-    needed, known = leftovers(observed, keep)
-    weight = choice.rollout.weight if choice.rollout else 0
-    route = Route(
-        model=observed.subject.name,
-        port=observed.table().free_port(observed.subject.name, status.port),
-        timeout_seconds=int(spec.traffic.timeout.total_seconds()),
-        backends=_named(backends(stable, canary, weight, known), observed, choice),
-    )
-    table = table_with(observed, route)
-    situation = Situation(
-        resolution=resolution,
-        cause=resolution.cause or _cause(observed, stable, canary),
-        target=target,
-        stable=choice.stable,
-        stable_fleet=stable,
-        canary=choice.canary,
-        canary_fleet=canary,
-        rollout=choice.rollout,
-        promoted=choice.promoted,
-        route=route,
-        settled=served(observed).settled(route),
-        routers_ready=any(pod.ready for pod in observed.routers()),
-    )
+    resolution, target = _wanted(spec, status, observed, now)
+    choice = choose(spec, status, observed, target, now)
+    used = [r for r in (choice.stable, choice.canary, choice.former) if r]
+    needed, known = leftovers(observed, {r.name for r in used})
+    percent = sample_percent(choice, steps_of(spec.rollout, choice.rollout))
+    watched = watching(observed, choice, percent)
+    situation, table = _situation(spec, status, observed, resolution, choice, known, percent)
     after = report(spec, status, observed, situation, now)
     unread = _unread(observed, choice, needed)
     plan = Plan(
@@ -103,20 +68,81 @@ def compute(
         revisions=_remembered(
             spec,
             observed,
-            [r for r in (choice.stable, choice.canary, target) if r and r.name not in unread],
+            [r for r in (*used, choice.target, target) if r and r.name not in unread],
             after.revisions,
         ),
         workloads=tuple(w for w in _workloads(spec, observed, choice, needed) if w.revision.name not in unread),
         unread=unread,
-        route=route,
+        route=situation.route,
         table=table,
-        pokes=pokes(observed, table, now),
+        pokes=(*pokes(observed, table, now), *observer_pokes(observed, watched, now)),
         events=events(status, after, situation),
+        looked=choice.looked,
+        replay=choice.parity.job if choice.parity else None,
+        watching=watched,
     )
     reports = live_reports(observed)
     answer = bool(reports) and all(r is not None and r.reachable for r in reports)
     later = bool(known) or not all_up_to_date(observed, table)
-    return replace(plan, again=_again(spec, situation, later=later, routers_answer=answer, now=now)), after
+    again = _again(spec, situation, startup=after.startup, later=later, routers_answer=answer, now=now)
+    return replace(plan, again=again), after
+
+
+def _wanted(
+    spec: ModelDeploymentSpec, status: ModelDeploymentStatus, observed: Observed, now: datetime
+) -> tuple[Resolution, StoredRevision | None]:
+    """The bundle, and the revision that spec asks for.
+
+    A bundle that may not take over, or of which that is not known yet, makes no revision: it gets no pod.
+    """
+    promised = promise(
+        stable_of(status, observed),
+        status.revisions,
+        spec.model.credentials_secret_ref,
+        allow_breaking=spec.model.allow_breaking,
+    )
+    resolution = resolve(spec, status.artifact, observed, now, promised)
+    kept = gate(resolution.artifact, promised)
+    target = _target(spec, resolution.artifact, observed)
+    under_way = target is not None and status.canary is not None and status.canary.revision == target.name
+    if kept.verdict == "Fail" or (kept.verdict == "Pending" and not under_way):
+        return replace(resolution, cause=resolution.cause or kept.cause), None
+    return resolution, target
+
+
+def _situation(
+    spec: ModelDeploymentSpec,
+    status: ModelDeploymentStatus,
+    observed: Observed,
+    resolution: Resolution,
+    choice: Choice,
+    known: list[str],
+    percent: int,
+) -> tuple[Situation, Table]:
+    """Everything that status tells, and the routes of the model's router."""
+    stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
+    weight = choice.rollout.weight if choice.rollout else 0
+    split = _named(backends(stable, canary, weight, _silent(choice, known)), observed, choice)
+    route = _route(spec.traffic, observed.subject.name, observed.table(), status.port, split)
+    route = route.model_copy(update={"sample_percent": percent})
+    replayed = choice.parity.cause if choice.parity else None
+    situation = Situation(
+        resolution=resolution,
+        cause=resolution.cause or replayed or _cause(observed, stable, canary) or failure_of(choice),
+        target=choice.target,
+        stable=choice.stable,
+        stable_fleet=stable,
+        canary=choice.canary,
+        canary_fleet=canary,
+        rollout=choice.rollout,
+        promoted=choice.promoted,
+        choice=choice,
+        route=route,
+        settled=served(observed).settled(route),
+        startup=status.startup,
+        routers_ready=any(pod.ready for pod in observed.routers()),
+    )
+    return situation, table_with(observed, route)
 
 
 def _refusal(observed: Observed) -> Cause | None:
@@ -127,12 +153,6 @@ def _refusal(observed: Observed) -> Cause | None:
             f"{usurper['kind']} {observed.subject.name} exists and belongs to something else. Delete it, or give the "
             "ModelDeployment another name.",
         )
-    if not has_room(observed):
-        return Cause(
-            Reason.ROUTER_FULL,
-            f"Namespace {observed.subject.namespace} has as many ModelDeployments as its router can hold. Put this one "
-            "into another namespace.",
-        )
     return None
 
 
@@ -140,9 +160,7 @@ def _target(spec: ModelDeploymentSpec, artifact: Artifact | None, observed: Obse
     """The revision that spec asks for: as it is kept in the cluster, or new."""
     if artifact is None:
         return None
-    wanted = revision_of(
-        spec, digest=artifact.digest, model_name=artifact.name, version=artifact.version, pins=observed.pins
-    )
+    wanted = revision_of(spec, artifact, observed.pins)
     name = names.revision(observed.subject.name, wanted.id)
     stored = observed.revisions()
     if name in stored:
@@ -151,69 +169,9 @@ def _target(spec: ModelDeploymentSpec, artifact: Artifact | None, observed: Obse
     return StoredRevision(name=name, number=newest + 1, revision=wanted)
 
 
-def _choose(
-    spec: ModelDeploymentSpec,
-    status: ModelDeploymentStatus,
-    observed: Observed,
-    target: StoredRevision | None,
-    now: datetime,
-) -> Choice:
-    """Which revision is stable, which takes over, and how far."""
-    stable = _stable(status, observed, target)
-    if target is None or (stable and stable.name == target.name):
-        return Choice(target=target, stable=stable, canary=None, rollout=None)
-    if (spec.suspend or spec.replicas == 0) and not (spec.paused and stable):
-        # Nothing serves, so there is nothing to compare with and nobody to protect: the change takes effect at once.
-        return Choice(target=target, stable=target, canary=None, rollout=None, promoted=True)
-    steps = spec.rollout.steps if stable else []
-    rollout = status.rollout
-    if rollout is None or rollout.revision != target.name:
-        rollout = begin(target.name, steps, now)
-    if _resumed(spec, status):
-        rollout = rollout.model_copy(update={"progressed_at": now})
-    seen = fleet(observed, target.name)
-    canary = Canary(ready=seen.ready, known=seen.known, weight=served(observed).weight(target.name))
-    first_pod = 1 if stable is None else spec.replicas
-    rollout = advance(
-        rollout, steps, replicas=first_pod, canary=canary, paused=spec.paused and stable is not None, now=now
-    )
-    if finished(rollout, canary):
-        return Choice(target=target, stable=target, canary=None, rollout=None, promoted=True)
-    return Choice(target=target, stable=stable, canary=target, rollout=rollout)
-
-
-def _resumed(spec: ModelDeploymentSpec, status: ModelDeploymentStatus) -> bool:
-    """True at the first look after a pause: while somebody held the rollout, it did not stand still."""
-    return not spec.paused and any(c.type == "Paused" and c.status == "True" for c in status.conditions)
-
-
-def _stable(status: ModelDeploymentStatus, observed: Observed, target: StoredRevision | None) -> StoredRevision | None:
-    """The stable revision by status; by what is seen where status does not know.
-
-    Status does not know when it was lost, and when the next revision is asked for before the first one, which has the
-    requests already, was seen at every router.
-    """
-    stored = observed.revisions()
-    if target and status.stable and status.stable.revision == target.name:
-        return target
-    if status.stable and status.stable.revision in stored:
-        return stored[status.stable.revision]
-    if status.stable and observed.deployment(status.stable.revision):
-        return _stand_in(status.stable, observed)
-    name = carrier(observed, stored) if status.stable is None else None
-    first = target is not None and status.rollout is not None and status.rollout.revision == target.name == name
-    return None if name is None or first else stored[name]
-
-
-def _stand_in(stable: RevisionStatus, observed: Observed) -> StoredRevision:
-    """The stable revision as status tells it, when its ControllerRevision is gone or cannot be read.
-
-    It is good enough to send requests to, not to make pods from: its objects stay as they are.
-    """
-    revision = Revision(
-        digest=stable.digest, uri=stable.uri, model_name="", version=stable.version, server=Server(), pins=observed.pins
-    )
-    return StoredRevision(name=stable.revision, number=1, revision=revision)
+def _silent(choice: Choice, known: list[str]) -> list[str]:
+    """Revisions that the routers know without sending them anything: the warm one, and those on their way out."""
+    return sorted({*known, *([choice.former.name] if choice.former else [])})
 
 
 def _unread(observed: Observed, choice: Choice, needed: list[str]) -> frozenset[str]:
@@ -223,11 +181,26 @@ def _unread(observed: Observed, choice: Choice, needed: list[str]) -> frozenset[
     return frozenset((serving | set(needed)) - known)
 
 
+def _route(traffic: Traffic, model: str, table: Table, port: int | None, split: tuple[Backend, ...]) -> Route:
+    """How the routers treat requests for a model; it keeps its ``port`` where it can."""
+    return Route(
+        model=model,
+        port=table.free_port(model, port),
+        timeout_seconds=int(traffic.timeout.total_seconds()),
+        affinity=traffic.affinity,
+        affinity_header=traffic.affinity_header or "",
+        backends=split,
+    )
+
+
 def _named(split: tuple[Backend, ...], observed: Observed, choice: Choice) -> tuple[Backend, ...]:
-    """The split with the digest of each revision, which every answer carries."""
+    """The split with the digest of each revision, which every answer carries, and its role, which requests may name."""
     digests = {name: r.revision.digest for name, r in observed.revisions().items()}
-    digests |= {r.name: r.revision.digest for r in (choice.stable, choice.canary) if r}
-    return tuple(b.model_copy(update={"digest": digests.get(b.revision, "")}) for b in split)
+    digests |= {r.name: r.revision.digest for r in (choice.stable, choice.canary, choice.former) if r}
+    roles = {choice.canary.name: "canary" if choice.stable else "stable"} if choice.canary else {}
+    roles |= {choice.stable.name: "stable"} if choice.stable else {}
+    told = ({"digest": digests.get(b.revision, ""), "role": roles.get(b.revision, "")} for b in split)
+    return tuple(b.model_copy(update=update) for b, update in zip(split, told, strict=True))
 
 
 def _fleet(observed: Observed, revision: StoredRevision | None) -> Fleet | None:
@@ -250,12 +223,17 @@ def _workloads(
 ) -> tuple[Workload, ...]:
     """How many pods each revision should have."""
     replicas = 0 if spec.suspend else spec.replicas
+    sizes = None if spec.suspend else choice.sizes
     loads = []
     if choice.stable:
-        loads.append(Workload(choice.stable, replicas, "stable"))
-    if choice.canary and choice.rollout:
-        wanted = pods_wanted(choice.rollout, spec.rollout.steps, replicas) if choice.stable else replicas
+        loads.append(Workload(choice.stable, sizes.stable if sizes else replicas, "stable"))
+    if choice.canary:
+        wanted = sizes.canary if sizes else replicas
         loads.append(Workload(choice.canary, wanted, "canary" if choice.stable else "stable"))
+    if choice.former:
+        allowed = spec.rollout.budget.max_extra_replicas
+        kept = min(spec.rollout.bake.keep_replicas, replicas, replicas if allowed is None else allowed)
+        loads.append(Workload(choice.former, kept, "canary"))
     stored = observed.revisions()
     for name in needed:
         if name in stored:
@@ -285,7 +263,13 @@ def _remembered(
 
 
 def _again(
-    spec: ModelDeploymentSpec, situation: Situation, *, later: bool, routers_answer: bool, now: datetime
+    spec: ModelDeploymentSpec,
+    situation: Situation,
+    *,
+    startup: StartupStatus | None,
+    later: bool,
+    routers_answer: bool,
+    now: datetime,
 ) -> timedelta | None:
     """When to look again without an event. Routers send no events, so what they must still do is polled."""
     waits = [situation.resolution.again] if situation.resolution.again else []
@@ -294,12 +278,35 @@ def _again(
         waits.append(LOOK_AGAIN if routers_answer and any(f.ready for f in fleets) else LOOK_LATER)
     if later:
         waits.append(LOOK_LATER)
-    rollout = situation.rollout
-    if rollout:
-        left = hold_left(rollout, spec.rollout.steps, now)
-        if left is not None and not spec.paused:
-            waits.append(left)
-        deadline = rollout.progressed_at + spec.rollout.progress_deadline - now
-        if deadline > timedelta(0) and left is None and not spec.paused:
-            waits.append(deadline)
+    return _soonest([*waits, *_rollout_waits(spec, situation, startup, now)])
+
+
+def _rollout_waits(
+    spec: ModelDeploymentSpec, situation: Situation, startup: StartupStatus | None, now: datetime
+) -> list[timedelta]:
+    """What a rollout, and the time after it, wait for without an event."""
+    rollout, choice = situation.rollout, situation.choice
+    waits = []
+    if choice and choice.parity and choice.parity.again:
+        waits.append(choice.parity.again)
+    if choice and choice.bake:
+        waits += [choice.bake.started_at + spec.rollout.bake.duration - now, spec.rollout.analysis.interval]
+    if rollout is None or rollout.aborted:
+        return waits
+    if choice and choice.stable and (rollout.plan is None or rollout.plan.mode == "Wait"):
+        waits.append(LOOK_AGAIN if rollout.plan is None else LOOK_FOR_ROOM)
+    steps = steps_of(spec.rollout, rollout)
+    if rollout.weight or sample_percent_at(steps, rollout.step):
+        # Looks go on while somebody holds the rollout: a canary that turns bad must not serve on.
+        waits.append(spec.rollout.analysis.interval)
+    left = hold_left(rollout, steps, now)
+    if left and not spec.paused:
+        waits.append(left)
+    deadline = rollout.progressed_at + deadline_of(spec, startup) - now
+    if deadline > timedelta(0) and rollout.step_started_at is None and not spec.paused:
+        waits.append(deadline)
+    return waits
+
+
+def _soonest(waits: list[timedelta]) -> timedelta | None:
     return max(min(waits), timedelta(milliseconds=50)) if waits else None

@@ -9,6 +9,8 @@ from typing import Literal
 
 from tidegate.api.status import Condition, Reason
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain.checks.verdict import Verdict as CheckVerdict
+from tidegate.domain.choice import overdue
 from tidegate.domain.situation import Situation
 
 Verdict = tuple[Literal["True", "False", "Unknown"], Reason, str]
@@ -20,8 +22,8 @@ HOPELESS = frozenset(
         Reason.SIGNATURE_MISSING,
         Reason.SIGNATURE_INVALID,
         Reason.PUBLIC_KEY_INVALID,
+        Reason.CONTRACT_BREAKING,
         Reason.NAME_CONFLICT,
-        Reason.ROUTER_FULL,
     }
 )
 """Causes that do not pass by waiting."""
@@ -65,19 +67,13 @@ def routed(s: Situation) -> Verdict:
     return "False", Reason.ROUTING, "Waiting for every router to serve the wanted weights."
 
 
-def overdue(spec: ModelDeploymentSpec, s: Situation, now: datetime) -> bool:
-    """True when the rollout has not moved for the progress deadline although nobody holds it."""
-    rollout = s.rollout
-    if rollout is None or spec.paused or rollout.step_started_at is not None:
-        return False
-    return now - rollout.progressed_at >= spec.rollout.progress_deadline
-
-
 def stalled(spec: ModelDeploymentSpec, s: Situation, now: datetime) -> Verdict:
     """It will not become ready by waiting, or has waited too long."""
     if s.cause and s.cause.reason in HOPELESS:
         return "True", s.cause.reason, s.cause.message
-    if overdue(spec, s, now):
+    if s.given_up and s.cause:
+        return "True", s.cause.reason, s.cause.message
+    if overdue(spec, s.rollout, s.startup, now):
         why = f" {s.cause.message}" if s.cause else ""
         return "True", Reason.PROGRESS_DEADLINE, f"The rollout has not moved for spec.rollout.progressDeadline.{why}"
     return "False", Reason.NOT_APPLICABLE, ""
@@ -92,7 +88,7 @@ def ready(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdict:
     if s.target is None:
         return "False", Reason.RESOLVING, "The address of the bundle is being resolved."
     if not s.in_place:
-        if spec.paused and s.canary and not s.first:
+        if _paused(spec, s):
             return "False", Reason.PAUSED, progress
         held = s.rollout is not None and s.rollout.step_started_at is not None
         return "False", Reason.HOLDING if held else Reason.STARTING, progress
@@ -112,10 +108,59 @@ def progressing(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdi
     """A rollout is under way."""
     if s.rollout is None:
         return "False", Reason.COMPLETE, "No rollout is under way."
-    if spec.paused and not s.first:
+    if s.rollout.aborted:
+        return "False", Reason(s.rollout.aborted.reason), s.rollout.aborted.message
+    if _paused(spec, s):
         return "False", Reason.PAUSED, progress
     held = s.rollout.step_started_at is not None
     return "True", Reason.HOLDING if held else Reason.STARTING, progress
+
+
+def _paused(spec: ModelDeploymentSpec, s: Situation) -> bool:
+    """True while a rollout is held by spec; the first revision and the way back are not."""
+    return spec.paused and s.canary is not None and not s.first and s.override is None
+
+
+def canary_healthy(s: Situation) -> Verdict:
+    """What the checks say of the revision that takes over, or has just done so."""
+    judged = s.rollout or (s.choice.bake if s.choice else None)
+    if s.rollout and s.rollout.aborted:
+        return "False", Reason(s.rollout.aborted.reason), s.rollout.aborted.message
+    if judged is None or judged.verdict is None:
+        return "Unknown", Reason.NOT_APPLICABLE, ""
+    match judged.verdict:
+        case CheckVerdict.PASS:
+            return "True", Reason.PASS, "Every check passes."
+        case CheckVerdict.NO_DATA:
+            return "Unknown", Reason.NO_DATA, "A check has nothing to judge; status.analysis says which."
+    return "Unknown", Reason.INCONCLUSIVE, "A check is not sure yet; status.analysis says which."
+
+
+def capacity_available(s: Situation) -> Verdict:
+    """The cluster has room for what the rollout wants to start."""
+    plan = s.rollout.plan if s.rollout and not s.rollout.aborted else None
+    if plan is None:
+        return "Unknown", Reason.NOT_APPLICABLE, ""
+    if plan.mode == "Wait":
+        return "False", Reason.CAPACITY_SHORT, plan.message
+    return "True", Reason.CAPACITY_THERE, plan.message
+
+
+def rolled_back(s: Situation) -> Verdict:
+    """What spec asks for was given up, and another revision serves."""
+    if s.rollout and s.rollout.aborted:
+        return "True", Reason(s.rollout.aborted.reason), s.rollout.aborted.message
+    if s.override:
+        return "True", Reason(s.override.reason), s.override.message
+    return "False", Reason.NOT_APPLICABLE, ""
+
+
+def promoted(s: Situation) -> Verdict:
+    """The revision that spec asks for has all requests."""
+    if s.in_place and s.override is None and s.stable:
+        baking = s.choice is not None and s.choice.bake is not None
+        return "True", Reason.BAKING if baking else Reason.PROMOTED, f"Revision {s.stable.name} has all requests."
+    return "False", Reason.NOT_APPLICABLE, ""
 
 
 def verdicts(spec: ModelDeploymentSpec, s: Situation, progress: str, now: datetime) -> dict[str, Verdict]:
@@ -123,7 +168,7 @@ def verdicts(spec: ModelDeploymentSpec, s: Situation, progress: str, now: dateti
     is_ready = ready(spec, s, progress)
     is_stalled = stalled(spec, s, now)
     busy = is_ready[0] != "True" and is_stalled[0] != "True" and not spec.suspend
-    paused = spec.paused and s.canary is not None and not s.first
+    paused = _paused(spec, s)
     return {
         "Ready": is_ready,
         "Available": available(spec, s),
@@ -131,6 +176,10 @@ def verdicts(spec: ModelDeploymentSpec, s: Situation, progress: str, now: dateti
         "Routed": routed(s),
         "Progressing": progressing(spec, s, progress),
         "Paused": ("True" if paused else "False", Reason.PAUSED if paused else Reason.NOT_APPLICABLE, ""),
+        "CapacityAvailable": capacity_available(s),
+        "CanaryHealthy": canary_healthy(s),
+        "Promoted": promoted(s),
+        "RolledBack": rolled_back(s),
         "Reconciling": ("True" if busy else "False", is_ready[1], is_ready[2] if busy else ""),
         "Stalled": is_stalled,
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tidegate.api.status import Reason
-from tidegate.domain.observed import PodView, Raw, read_report
+from tidegate.domain.observed import JobView, PodView, Raw, read_report
 from tidegate.domain.serverlog import reason
 
 PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
@@ -24,6 +24,7 @@ REPORTED = {
         Reason.SIGNATURE_MISSING,
         Reason.SIGNATURE_INVALID,
         Reason.PUBLIC_KEY_INVALID,
+        Reason.PARITY_FAILED,
     )
 }
 ADVICE = {
@@ -39,6 +40,8 @@ ADVICE = {
     "where it comes from, or correct spec.verification.",
     Reason.PUBLIC_KEY_INVALID: "Put public keys as PEM into the Secret that spec.verification names; it is checked "
     "again by itself.",
+    Reason.PARITY_FAILED: "It gets no requests. Export the model again for this server and device, with the tolerances "
+    "that they need, or choose another spec.server; model-packager replay shows every difference.",
 }
 MESSAGE_LIMIT = 900
 
@@ -175,3 +178,14 @@ def diagnose(pods: Iterable[PodView], deployment: Raw | None = None) -> Cause | 
             said = quote(condition.get("message", ""))
             return Cause(Reason.POD_REFUSED, f"The cluster refuses the pods: {said} Raise the quota, or ask for less.")
     return None
+
+
+def diagnose_job(job: JobView) -> Cause | None:
+    """Why a Job has left no report; None while nothing is known to be wrong."""
+    if cause := diagnose(job.pods):
+        return cause
+    if job.ended_at is None:
+        return None
+    failed = job.conditions.get("Failed", {})
+    said = failed.get("message") or failed.get("reason") or "it left no report"
+    return Cause(Reason.FETCH_FAILED, f"Job {job.name} ended: {said}. It is tried again by itself.")

@@ -4,6 +4,12 @@ import hashlib
 
 MAX_LABEL = 63
 ROUTER = "tidegate-router"
+OBSERVER = "tidegate-observer"
+
+
+def router(shard: int) -> str:
+    """Name of the objects of one router of a namespace: ``tidegate-router``, ``tidegate-router-1`` and so on."""
+    return f"{ROUTER}-{shard}" if shard else ROUTER
 
 
 def child(owner: str, suffix: str) -> str:
@@ -24,3 +30,8 @@ def revision(owner: str, revision_id: str) -> str:
 def resolve_job(owner: str, key: str, attempt: int) -> str:
     """Name of the Job that resolves one address; a retry is a new Job."""
     return child(owner, f"resolve-{key}-{attempt}")
+
+
+def parity_job(owner: str, revision: str, attempt: int) -> str:
+    """Name of the Job that replays the golden cases on the pods of a revision; a retry is a new Job."""
+    return child(owner, f"parity-{revision[-8:]}-{attempt}")

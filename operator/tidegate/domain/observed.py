@@ -8,16 +8,21 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
-from tidegate.domain.labels import ATTEMPT, KEY, MANAGED, MANAGER, MODEL, REVISION
+from tidegate.domain.capacity import CapacityFacts
+from tidegate.domain.checks.windows import Window
+from tidegate.domain.labels import ATTEMPT, COMPONENT, KEY, MANAGED, MANAGER, MODEL, PARITY, REVISION, SHARD
 from tidegate.domain.revision import Pins, Revision, StoredRevision
-from tidegate.domain.routing import RouterReport, Table
+from tidegate.domain.routing import RouterReport, Table, shard_of
+from tidegate.domain.watching import Watching
 
 Raw = Mapping[str, Any]
 TABLE_KEY = "table.json"
+WATCHING_KEY = "watching.json"
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class PodView:
         return str(self.raw["metadata"].get("labels", {}).get(REVISION, ""))
 
     @property
+    def serves(self) -> bool:
+        """True for a pod of the model's servers, not of its Jobs."""
+        return bool(self.raw["metadata"].get("labels", {}).get(COMPONENT) == "server")
+
+    @property
     def address(self) -> str:
         return str(self.raw.get("status", {}).get("podIP", ""))
 
@@ -90,19 +100,31 @@ class PodView:
 
 
 @dataclass(frozen=True)
-class ResolveView:
-    """The Job that resolves an address, with its pods."""
+class JobView:
+    """A Job of the packager, with its pods: it resolves an address, or replays golden cases."""
 
     raw: Raw
     pods: tuple[PodView, ...]
 
     @property
+    def name(self) -> str:
+        return str(self.raw["metadata"]["name"])
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return dict(self.raw["metadata"].get("labels", {}))
+
+    @property
     def key(self) -> str:
-        return str(self.raw["metadata"].get("labels", {}).get(KEY, ""))
+        return self.labels.get(KEY, "")
+
+    @property
+    def leaving(self) -> bool:
+        return "deletionTimestamp" in self.raw["metadata"]
 
     @property
     def attempt(self) -> int:
-        text = self.raw["metadata"].get("labels", {}).get(ATTEMPT, "0")
+        text = self.labels.get(ATTEMPT, "0")
         return int(text) if text.isdecimal() else 0
 
     @property
@@ -115,13 +137,16 @@ class ResolveView:
         ended = self.conditions.get("Failed") or self.conditions.get("Complete")
         return parse_time(ended.get("lastTransitionTime")) if ended else None
 
-    def result(self) -> Raw | None:
-        """What the Job reported, once a container of it has ended and said anything. An answer goes before failures."""
+    def result(self, name: str) -> Raw | None:
+        """What the container of this name reported, once it has ended and said anything.
+
+        An answer goes before failures: of several pods of one Job, one may have come to its end.
+        """
         reports = []
         for pod in self.pods:
             for container in pod.containers():
                 ended = container.get("state", {}).get("terminated")
-                if ended and ended.get("message"):
+                if ended and ended.get("message") and container["name"] == name:
                     reports.append(read_report(ended["message"]))
         return next((r for r in reports if "reason" not in r), reports[-1] if reports else None)
 
@@ -147,13 +172,30 @@ def belongs(item: Raw, subject: Subject) -> bool:
     return (labels.get(MODEL), labels.get(MANAGED)) == (subject.name, MANAGER)
 
 
+def shard_label(item: Raw) -> int | None:
+    """Number of the router that an object belongs or leads to; None where it does not say."""
+    text = item["metadata"].get("labels", {}).get(SHARD, "")
+    return int(text) if text.isdecimal() else None
+
+
+def _table(item: Raw) -> Table:
+    try:
+        return Table.model_validate_json(item.get("data", {}).get(TABLE_KEY, "{}"))
+    except ValidationError:
+        return Table()
+
+
 @dataclass(frozen=True)
 class Observed:
     """One snapshot.
 
-    ``objects`` belong to the subject, ``router`` to the router of its namespace; ``service`` is whatever holds the
-    Service name that the subject needs, its own or somebody else's. ``logs`` are the ends of failed servers' logs, by
-    pod.
+    ``objects`` belong to the subject, ``router`` to the routers of its namespace: to the subject's own one at least,
+    and to all of them while it has none. ``service`` is whatever holds the Service name that the subject needs, its own
+    or somebody else's. ``logs`` are the ends of failed servers' logs, by pod. ``requests`` are what people asked for by
+    annotation, by verb. ``window`` is what was counted of stable and the canary since the last look at the checks; None
+    when there is no earlier reading to compare with. ``capacity`` is what was read of the cluster's room, where a plan
+    needs it. ``observer`` are the objects of the namespace's observer, and ``watched`` says by pod which version of
+    what it watches it reported.
     """
 
     subject: Subject
@@ -165,6 +207,11 @@ class Observed:
     router: tuple[Raw, ...] = ()
     reports: tuple[RouterReport, ...] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, str] = field(default_factory=dict)
+    window: Window | None = None
+    capacity: CapacityFacts | None = None
+    observer: tuple[Raw, ...] = ()
+    watched: Mapping[str, str] = field(default_factory=dict)
 
     def kind(self, kind: str) -> list[Raw]:
         """The subject's objects of one kind."""
@@ -179,14 +226,25 @@ class Observed:
         """The Deployment of one revision."""
         return next((o for o in self.kind("Deployment") if o["metadata"]["name"] == revision), None)
 
-    def resolve(self) -> tuple[ResolveView, ...]:
-        """The resolve Jobs, newest attempt first."""
+    def resolve(self) -> tuple[JobView, ...]:
+        """The Jobs that resolve an address, newest attempt first."""
+        return tuple(job for job in self._jobs() if job.labels.get(COMPONENT) != PARITY)
+
+    def parity(self, revision: str) -> tuple[JobView, ...]:
+        """The Jobs that replay the golden cases on pods of one revision, newest attempt first.
+
+        One that is on its way out belongs to an earlier rollout, whose answers do not count.
+        """
+        found = (job for job in self._jobs() if job.labels.get(COMPONENT) == PARITY and not job.leaving)
+        return tuple(job for job in found if job.labels.get(REVISION) == revision)
+
+    def _jobs(self) -> list[JobView]:
         views = []
         for job in self.kind("Job"):
             name = job["metadata"]["name"]
             labelled = ((o["metadata"].get("labels", {}).get("job-name"), o) for o in self.kind("Pod"))
-            views.append(ResolveView(job, tuple(PodView(o) for label, o in labelled if label == name)))
-        return tuple(sorted(views, key=lambda v: -v.attempt))
+            views.append(JobView(job, tuple(PodView(o) for label, o in labelled if label == name)))
+        return sorted(views, key=lambda v: -v.attempt)
 
     def revisions(self) -> dict[str, StoredRevision]:
         """The revisions kept in the cluster, by name. One that cannot be read is as good as absent."""
@@ -200,20 +258,45 @@ class Observed:
             found[name] = StoredRevision(name=name, number=item.get("revision", 1), revision=revision)
         return found
 
+    @cached_property
+    def _tables(self) -> dict[int, Table]:
+        """The routes of each router as last written. A table that cannot be read is written anew."""
+        return {shard_label(o) or 0: _table(o) for o in self.router if o["kind"] == "ConfigMap"}
+
+    @cached_property
+    def shard(self) -> int:
+        """The router of the namespace that has the subject's route, or shall get it."""
+        own = self.service if self.service and belongs(self.service, self.subject) else None
+        present = {owner.name for owner in self.owners}
+        return shard_of(self.subject.name, self._tables, present, shard_label(own) if own else None)
+
     def table(self) -> Table:
-        """The routes as last written. A table that cannot be read is written anew."""
-        for item in self.router:
-            if item["kind"] == "ConfigMap":
-                try:
-                    return Table.model_validate_json(item.get("data", {}).get(TABLE_KEY, "{}"))
-                except ValidationError:
-                    return Table()
-        return Table()
+        """The routes of the subject's router as last written."""
+        return self._tables.get(self.shard, Table())
 
     def routers(self) -> tuple[PodView, ...]:
-        """Router pods that have not ended and are not on their way out."""
-        views = (PodView(o) for o in self.router if o["kind"] == "Pod")
+        """Pods of the subject's router that have not ended and are not on their way out."""
+        views = (PodView(o) for o in self.router if o["kind"] == "Pod" and (shard_label(o) or 0) == self.shard)
         return tuple(v for v in views if not v.leaving and not v.ended)
+
+    def watching(self) -> Watching:
+        """What the observer was told to watch. A text that cannot be read is written anew."""
+        for item in self.observer:
+            if item["kind"] == "ConfigMap":
+                try:
+                    return Watching.model_validate_json(item.get("data", {}).get(WATCHING_KEY, "{}"))
+                except ValidationError:
+                    return Watching()
+        return Watching()
+
+    def observers(self) -> tuple[PodView, ...]:
+        """Observer pods that have not ended and are not on their way out."""
+        views = (PodView(o) for o in self.observer if o["kind"] == "Pod")
+        return tuple(v for v in views if not v.leaving and not v.ended)
+
+    def watched_by(self, pod: str) -> str | None:
+        """The version of what to watch that an observer reported; None while it says nothing."""
+        return self.watched.get(pod)
 
     def name_taken(self) -> bool:
         """True when a name that the subject needs belongs to somebody else."""

@@ -10,11 +10,24 @@ from typing import Literal
 from tidegate.api.v1alpha1 import SecretKeyReference, SecretReference
 from tidegate.domain.revision import StoredRevision
 from tidegate.domain.routing import Route, Table
+from tidegate.domain.watching import Watching
+
+
+@dataclass(frozen=True)
+class Base:
+    """The bundle that serves now, by digest: what a new one must not take away from its clients."""
+
+    digest: str
+    uri: str
+    credentials: SecretReference | None
 
 
 @dataclass(frozen=True)
 class Resolve:
-    """A Job that reads one bundle's manifest, and checks its signature where there is a ``public_key``."""
+    """A Job that reads one bundle's manifest, and checks its signature where there is a ``public_key``.
+
+    With a ``base`` it also compares the contract of the two.
+    """
 
     key: str
     attempt: int
@@ -24,6 +37,21 @@ class Resolve:
     service_account: str | None
     image_pull_secrets: tuple[str, ...] = ()
     public_key: SecretKeyReference | None = None
+    base: Base | None = None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A Job that replays a revision's golden cases on its ready pods, whose ``addresses`` are plain IP addresses."""
+
+    revision: str
+    attempt: int
+    uri: str
+    digest: str
+    addresses: tuple[str, ...]
+    credentials: SecretReference | None
+    service_account: str | None
+    image_pull_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +86,8 @@ class Plan:
 
     A plan without a ``table`` touches nothing that exists. ``unread`` names revisions that still get requests but whose
     ControllerRevision is gone or cannot be read: their objects stay as they are. ``again`` is None when nothing but an
-    event can change the answer.
+    event can change the answer. ``looked`` says that the window of requests was used up: the next one begins now.
+    ``watching`` is what the namespace's observer should watch; None leaves it as it is.
     """
 
     resolve: Resolve | None = None
@@ -70,3 +99,6 @@ class Plan:
     pokes: tuple[Poke, ...] = ()
     events: tuple[Event, ...] = ()
     again: timedelta | None = None
+    looked: bool = False
+    replay: Replay | None = None
+    watching: Watching | None = None

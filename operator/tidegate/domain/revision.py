@@ -11,10 +11,14 @@ from typing import Any
 
 from pydantic import Field
 
+from tidegate.api.status import Artifact, ContractEntry
 from tidegate.api.types import ApiModel
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, SecretKeyReference, SecretReference, Server
 
 ID_LENGTH = 8
+GPU = "nvidia.com/gpu"
+PACKAGER_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+"""What the packager's containers ask for: part of every pod template."""
 
 
 class Pins(ApiModel):
@@ -37,6 +41,11 @@ class Revision(ApiModel):
     public_key: SecretKeyReference | None = None
     """The key that the bundle's signature was checked with, and that every pod checks it with again."""
     pins: Pins
+    inputs: list[ContractEntry] | None = None
+    outputs: list[ContractEntry] | None = None
+    max_batch_size: int | None = None
+    """The contract, where it is short enough to be known: what the observer compares by. It is no part of the id."""
+    size_bytes: int | None = None
 
     @property
     def id(self) -> str:
@@ -57,6 +66,26 @@ class Revision(ApiModel):
         return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
     @property
+    def resources(self) -> dict[str, dict[str, str]]:
+        """Requests and limits of a Triton container: a GPU server asks for one GPU when it names no device."""
+        asked = self.server.resources
+        limits = dict(asked.limits)
+        if self.server.accelerator == "GPU" and not any("/" in key for key in limits):
+            limits[GPU] = "1"
+        return {"requests": dict(asked.requests), "limits": limits}
+
+    @property
+    def pod_needs(self) -> dict[str, Any]:
+        """As much of its pods' spec as says where they find a place."""
+        placement = self.server.template.spec.to_wire()
+        return {
+            "containers": [{"name": "triton", "resources": self.resources}],
+            "initContainers": [{"name": "fetch", "resources": PACKAGER_RESOURCES}],
+            **{key: placement[key] for key in ("nodeSelector", "affinity", "tolerations") if key in placement},
+            **({"priorityClassName": placement["priorityClassName"]} if "priorityClassName" in placement else {}),
+        }
+
+    @property
     def bundle_uri(self) -> str:
         """Where the bundle is, by digest: what the pods fetch whatever happens to the version's pointer."""
         root = self.uri.rsplit("/", 1)[0]
@@ -71,22 +100,19 @@ class StoredRevision(ApiModel):
     revision: Revision
 
 
-def revision_of(
-    spec: ModelDeploymentSpec,
-    *,
-    digest: str,
-    model_name: str,
-    version: str,
-    pins: Pins,
-) -> Revision:
+def revision_of(spec: ModelDeploymentSpec, artifact: Artifact, pins: Pins) -> Revision:
     """The revision that ``spec`` asks for, once its bundle is resolved."""
     return Revision(
-        digest=digest,
+        digest=artifact.digest,
         uri=spec.model.uri,
-        model_name=model_name,
-        version=version,
+        model_name=artifact.name,
+        version=artifact.version,
         server=spec.server,
         credentials=spec.model.credentials_secret_ref,
         public_key=spec.public_key,
         pins=pins,
+        inputs=artifact.inputs,
+        outputs=artifact.outputs,
+        max_batch_size=artifact.max_batch_size,
+        size_bytes=artifact.size_bytes,
     )

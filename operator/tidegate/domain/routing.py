@@ -6,38 +6,68 @@ not the write, is what the next decision rests on.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Literal
 
 from pydantic import Field
 
 from tidegate.api.types import ApiModel
+from tidegate.domain.checks.windows import Traffic
 
-RENDERING = 1
+RENDERING = 5
 """Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
 FIRST_PORT = 20000
-MODELS_PER_ROUTER = 64
+MODELS_PER_ROUTER = 38
+"""As many as fit into the 1 MiB of a ConfigMap with the longest names, all of them sampled, and in a rollout with one
+more revision on its way out: 27.1 kB each.
+"""
 
 
 class Backend(ApiModel):
-    """One revision behind a route; weight in percent."""
+    """One revision behind a route; weight in percent.
+
+    A request that names the revision, or its ``role`` where it has one, goes to it whatever the weights are.
+    """
 
     revision: str
     weight: int
     digest: str = ""
+    role: Literal["stable", "canary", ""] = ""
 
 
 class Route(ApiModel):
-    """How one model's requests are split."""
+    """How one model's requests are split.
+
+    With an ``affinity`` a client stays on its revision: by its address, or by the value of ``affinity_header``.
+    ``sample_percent`` of the inferences are handed to the observer as well.
+    """
 
     model: str
     port: int
     timeout_seconds: int
+    affinity: Literal["None", "ClientAddress", "Header"] = "None"
+    affinity_header: str = ""
     backends: tuple[Backend, ...] = ()
+    sample_percent: int = 0
+
+    def shares(self) -> tuple[Backend, ...]:
+        """The backends with a weight, in the order in which clients are dealt out to them.
+
+        With an affinity a client has a fixed place between 0 and the sum of the weights. The canary's share begins at
+        0, so that whoever is within it stays within it when it grows.
+        """
+        split = tuple(b for b in self.backends if b.weight > 0)
+        return split if self.affinity == "None" else tuple(sorted(split, key=lambda b: b.role != "canary"))
 
     def weight(self, revision: str) -> int:
         """Weight of a revision, 0 when it is not behind the route."""
         return sum(b.weight for b in self.backends if b.revision == revision)
+
+    def role(self, revision: str) -> str:
+        """Role that leads requests to a revision, empty when none does."""
+        return next((b.role for b in self.backends if b.revision == revision), "")
 
 
 class Table(ApiModel):
@@ -61,15 +91,50 @@ class Table(ApiModel):
         return next(port for port in range(FIRST_PORT, 65536) if port not in taken)
 
 
+def shard_of(model: str, tables: Mapping[int, Table], present: Collection[str], former: int | None) -> int:
+    """The router of the namespace that a model's route belongs to.
+
+    A model stays where its route is. Without one it goes back to the ``former`` router, which its Service still leads
+    to, or else to the first one with room, where models that are not ``present`` take none.
+    """
+
+    def has_room(shard: int) -> bool:
+        routes = tables[shard].routes if shard in tables else {}
+        return sum(name in present for name in routes) < MODELS_PER_ROUTER
+
+    own = [shard for shard, table in sorted(tables.items()) if model in table.routes]
+    if own:
+        return own[0]
+    if former is not None and has_room(former):
+        return former
+    return next(shard for shard in count() if has_room(shard))
+
+
 def _version(content: object) -> str:
     text = json.dumps([RENDERING, content], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def split_version(route: Route) -> str:
+    """Version of how a model's requests are split by weight: what decisions rest on."""
+    split = tuple(b.model_copy(update={"role": ""}) for b in route.shares())
+    return _version(["split", route.model_copy(update={"backends": split, "sample_percent": 0}).to_wire()])
+
+
 def route_version(route: Route) -> str:
-    """Version of one model's route (Envoy RDS). A revision without weight is a cluster only, and not part of it."""
-    split = tuple(b for b in route.backends if b.weight > 0)
-    return _version(["rds", route.model_copy(update={"backends": split}).to_wire()])
+    """Version of one model's route (Envoy RDS): of its split, and of the names it goes by and its sample.
+
+    A revision that comes without a weight, a role that changes hands, or another share for the observer changes the
+    second part only. Nothing that waits for a split waits for it.
+    """
+    beside = ["names", [[b.revision, b.digest, b.role] for b in route.backends]]
+    sample = [route.sample_percent] if route.sample_percent else []
+    return f"{split_version(route)}-{_version([*beside, *sample])}"
+
+
+def sampled(table: Table) -> bool:
+    """Whether exchanges of any model are handed to the observer."""
+    return any(route.sample_percent for route in table.routes.values())
 
 
 def listeners_version(table: Table) -> str:
@@ -79,7 +144,8 @@ def listeners_version(table: Table) -> str:
 
 def clusters_version(table: Table) -> str:
     """Version of all clusters of a router (Envoy CDS)."""
-    return _version(["cds", sorted(b.revision for r in table.routes.values() for b in r.backends)])
+    revisions = sorted(b.revision for r in table.routes.values() for b in r.backends)
+    return _version(["cds", revisions, *(["observer"] if sampled(table) else [])])
 
 
 def table_version(table: Table) -> str:
@@ -92,7 +158,9 @@ def table_version(table: Table) -> str:
 class RouterReport:
     """What one router says it serves.
 
-    ``endpoints`` holds, by cluster name, the addresses the router would send requests to.
+    ``endpoints`` holds, by cluster name, the addresses the router would send requests to. ``traffic`` holds what the
+    router has counted since it started, HTTP and gRPC together, by revision; one that was not asked for, or could not
+    be read, is absent, and the rest of the report is as good without it.
     """
 
     pod: str
@@ -101,6 +169,7 @@ class RouterReport:
     clusters: str = ""
     routes: Mapping[str, str] = field(default_factory=dict)
     endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
 
 
 def http_cluster(revision: str) -> str:
@@ -119,6 +188,11 @@ def serves(report: RouterReport, route: Route) -> bool:
     A router asks for a route only once it has the listener, so the listener is there too. The versions of all listeners
     and clusters are not asked: they change with every neighbour, and a neighbour's rollout is not this model's news.
     """
+    return report.reachable and report.routes.get(route.model, "").partition("-")[0] == split_version(route)
+
+
+def names_like(report: RouterReport, route: Route) -> bool:
+    """True when a router also leads requests that name a revision or a role exactly so."""
     return report.reachable and report.routes.get(route.model) == route_version(route)
 
 
@@ -127,7 +201,7 @@ def up_to_date(report: RouterReport, table: Table) -> bool:
     return (
         report.listeners == listeners_version(table)
         and report.clusters == clusters_version(table)
-        and all(serves(report, route) for route in table.routes.values())
+        and all(names_like(report, route) for route in table.routes.values())
     )
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from tidegate.api.status import RolloutStatus
+from tidegate.api.status import Override, RolloutStatus, StartupStatus
 from tidegate.domain.artifact import Resolution
+from tidegate.domain.choice import Choice
 from tidegate.domain.diagnose import Cause
 from tidegate.domain.revision import StoredRevision
 from tidegate.domain.routing import Route
@@ -12,7 +13,10 @@ from tidegate.domain.traffic import Fleet
 
 @dataclass(frozen=True)
 class Situation:
-    """``settled`` is True when every ready router splits requests as wanted; ``routers_ready`` when there is any."""
+    """``settled`` is True when every ready router splits requests as wanted; ``routers_ready`` when there is any.
+
+    ``startup`` is what was measured before this look.
+    """
 
     resolution: Resolution
     cause: Cause | None = None
@@ -23,13 +27,25 @@ class Situation:
     canary_fleet: Fleet | None = None
     rollout: RolloutStatus | None = None
     promoted: bool = False
+    choice: Choice | None = None
     route: Route | None = None
     settled: bool = False
+    startup: StartupStatus | None = None
     routers_ready: bool = False
 
     @property
+    def given_up(self) -> bool:
+        """True when what spec asks for was tried and does not run."""
+        return self.override is not None or (self.rollout is not None and self.rollout.aborted is not None)
+
+    @property
+    def override(self) -> Override | None:
+        """What runs instead of what spec asks for."""
+        return self.choice.override if self.choice else None
+
+    @property
     def in_place(self) -> bool:
-        """True when the revision that spec asks for is the stable one."""
+        """True when the revision that should run is the stable one."""
         return self.target is not None and self.stable is not None and self.target.name == self.stable.name
 
     @property

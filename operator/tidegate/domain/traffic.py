@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from tidegate.domain.labels import CONFIG, ROLE
 from tidegate.domain.observed import Observed, PodView
 from tidegate.domain.plan import Poke
-from tidegate.domain.rollout.machine import FULL
+from tidegate.domain.rollout.steps import FULL
 from tidegate.domain.routing import (
-    MODELS_PER_ROUTER,
     Backend,
     Route,
     RouterReport,
     Table,
     knows,
-    route_version,
+    names_like,
     serves,
+    split_version,
     table_version,
     up_to_date,
 )
@@ -58,10 +58,11 @@ def live_reports(observed: Observed) -> list[RouterReport | None]:
 
 @dataclass(frozen=True)
 class Served:
-    """The route that was last written, and whether every ready router serves its split."""
+    """The route that was last written, and whether every ready router serves its split, and knows its names too."""
 
     route: Route | None
     verified: bool
+    named: bool = False
 
     def weight(self, revision: str) -> int | None:
         """Share of a revision at every router, in percent; None while that is not known."""
@@ -69,15 +70,22 @@ class Served:
 
     def settled(self, wanted: Route) -> bool:
         """True when every ready router splits requests as ``wanted``."""
-        return self.verified and self.route is not None and route_version(self.route) == route_version(wanted)
+        return self.verified and self.route is not None and split_version(self.route) == split_version(wanted)
+
+    def let_go(self, revision: str) -> bool:
+        """True when no router leads any request to a revision, but for one that names it."""
+        return self.weight(revision) == 0 and self.named and self.route is not None and not self.route.role(revision)
 
 
 def served(observed: Observed) -> Served:
     """What the routers were told and whether they do it."""
     route = observed.table().routes.get(observed.subject.name)
     reports = live_reports(observed)
-    verified = route is not None and bool(reports) and all(r is not None and serves(r, route) for r in reports)
-    return Served(route=route, verified=verified)
+    if route is None or not reports:
+        return Served(route=route, verified=False)
+    verified = all(r is not None and serves(r, route) for r in reports)
+    named = all(r is not None and names_like(r, route) for r in reports)
+    return Served(route=route, verified=verified, named=named)
 
 
 def carrier(observed: Observed, candidates: Container[str]) -> str | None:
@@ -98,16 +106,16 @@ def backends(stable: Fleet | None, canary: Fleet | None, weight: int, others: Se
     """The split between the revisions.
 
     ``weight`` is the canary's share. Stable keeps its share even while its pods are away: the routers follow its pods
-    by themselves, also while no operator runs. When stable has no ready pod and the canary has, the canary gets
-    everything: a refused request helps nobody. A canary without a stable gets all or nothing. ``others`` are on their
-    way out and stay known with weight 0, so that requests under way can end.
+    by themselves, also while no operator runs. When stable has no ready pod and the canary, which has a share already,
+    has one, the canary gets everything: a refused request helps nobody. A canary without a stable gets all or nothing.
+    ``others`` stay known with weight 0: they are warm, or on their way out with requests that must end.
     """
     split: dict[str, int] = dict.fromkeys(others, 0)
     if canary:
         split[canary.revision] = weight if stable or weight == 0 else FULL
     if stable:
         split[stable.revision] = FULL - weight if canary else FULL
-        if canary and stable.ready == 0 and canary.ready > 0 and canary.known:
+        if canary and weight and stable.ready == 0 and canary.ready > 0 and canary.known:
             split |= {stable.revision: 0, canary.revision: FULL}
     return tuple(Backend(revision=name, weight=share) for name, share in sorted(split.items()))
 
@@ -115,27 +123,21 @@ def backends(stable: Fleet | None, canary: Fleet | None, weight: int, others: Se
 def leftovers(observed: Observed, keep: set[str]) -> tuple[list[str], list[str]]:
     """Revisions that should go: those whose pods must still run, and those the routers must still know.
 
-    The pods run until every router is seen to send them nothing; the routers know a revision until its last pod has
-    gone, so that no request under way is cut.
+    The pods run until every router is seen to send them nothing, by weight or by role; the routers know a revision
+    until its last pod has gone, so that no request under way is cut.
     """
     now_served = served(observed)
     running = {o["metadata"]["name"] for o in observed.kind("Deployment")} - keep
     still = {pod.revision for pod in map(PodView, observed.kind("Pod")) if not pod.ended} - keep - {""}
     routed = {b.revision for b in now_served.route.backends} - keep if now_served.route else set()
-    needed = {name for name in running & routed if now_served.weight(name) != 0}
+    needed = {name for name in running & routed if not now_served.let_go(name)}
     known = {name for name in routed if name in running | still or now_served.weight(name) != 0}
     return sorted(needed), sorted(known)
 
 
 def table_with(observed: Observed, route: Route | None) -> Table:
-    """The table to write: this model's route, and those of the other models that exist."""
+    """The table to write: this model's route, and those of the other models of its router that exist."""
     return observed.table().with_route(route, [owner.name for owner in observed.owners])
-
-
-def has_room(observed: Observed) -> bool:
-    """False when the namespace's router has as many models as one ConfigMap can hold; those that are gone count not."""
-    routes = table_with(observed, None).routes
-    return observed.subject.name in routes or len(routes) < MODELS_PER_ROUTER
 
 
 def all_up_to_date(observed: Observed, table: Table) -> bool:

@@ -4,11 +4,11 @@ The order makes any prefix safe: memory first, then pods and names, and the rout
 names what was not yet asked for.
 """
 
-from tidegate.domain.names import ROUTER
+from tidegate.domain import names
 from tidegate.domain.observed import Observed
 from tidegate.domain.plan import Plan
-from tidegate.resources import front, router, workloads
-from tidegate.resources.jobs import resolve_job
+from tidegate.resources import front, observer, router, workloads
+from tidegate.resources.jobs import parity_job, resolve_job
 from tidegate.resources.meta import Manifest
 from tidegate.resources.settings import Settings
 
@@ -20,30 +20,48 @@ def own_objects(observed: Observed, plan: Plan, settings: Settings) -> list[Mani
     if plan.resolve:
         found.append(resolve_job(subject, plan.resolve, settings))
     if plan.workloads:
-        found += [front.network_policy(subject), front.disruption_budget(subject)]
+        found += [front.network_policy(subject, observed.shard), front.disruption_budget(subject)]
     for load in plan.workloads:
         found += [workloads.headless_service(subject, load), workloads.deployment(subject, load)]
+    if plan.replay:
+        found.append(parity_job(subject, plan.replay, settings))
     if plan.route:
-        found.append(front.service(subject, plan.route.port))
+        found.append(front.service(subject, plan.route.port, observed.shard))
     return found
 
 
 def router_objects(observed: Observed, plan: Plan, settings: Settings) -> list[Manifest]:
-    """The router of the namespace, its table last."""
+    """The model's router, its table last. It belongs to the models that it has routes of, and goes with the last."""
     if plan.table is None:
         return []
-    namespace, owners = observed.subject.namespace, observed.owners
+    namespace, shard = observed.subject.namespace, observed.shard
+    owners = tuple(owner for owner in observed.owners if owner.name in plan.table.routes)
     return [
-        router.network_policy(namespace, owners, settings),
-        router.disruption_budget(namespace, owners),
-        router.config_map(namespace, owners, plan.table, settings, _table_version(observed)),
-        router.deployment(namespace, owners, settings),
+        router.network_policy(namespace, shard, owners, settings),
+        router.disruption_budget(namespace, shard, owners),
+        router.config_map(namespace, shard, owners, plan.table, settings, _table_version(observed)),
+        router.deployment(namespace, shard, owners, settings),
+    ]
+
+
+def observer_objects(observed: Observed, plan: Plan, settings: Settings) -> list[Manifest]:
+    """The namespace's observer while any model is watched."""
+    if plan.watching is None or not plan.watching.models:
+        return []
+    namespace, owners = observed.subject.namespace, observed.owners
+    found = next((o for o in observed.observer if o["kind"] == "ConfigMap"), None)
+    version = str(found["metadata"]["resourceVersion"]) if found else None
+    return [
+        observer.network_policy(namespace, owners, settings),
+        observer.config_map(namespace, owners, plan.watching, settings, version),
+        observer.service(namespace, owners),
+        observer.deployment(namespace, owners, settings),
     ]
 
 
 def _table_version(observed: Observed) -> str | None:
     """resourceVersion of the table that the plan was made from."""
     for item in observed.router:
-        if item["kind"] == "ConfigMap" and item["metadata"]["name"] == ROUTER:
+        if item["kind"] == "ConfigMap" and item["metadata"]["name"] == names.router(observed.shard):
             return str(item["metadata"]["resourceVersion"])
     return None

@@ -18,6 +18,7 @@ from tidegate.domain.routing import (
     listeners_version,
     route_version,
 )
+from tidegate.resources import tap
 from tidegate.resources.triton import GRPC, HTTP
 
 Json = dict[str, Any]
@@ -36,6 +37,9 @@ GRPC_METHODS = (
     r"/grpc\.health\.v1\.Health/(Check|Watch)",
 )
 """What clients may call. Repository, shared memory, trace and log control of Triton are not among it."""
+PIN = "x-tidegate-revision"
+"""Header of a request that wants one revision, by its name or as ``stable`` or ``canary``."""
+GRPC_COUNTS = "envoy.filters.http.grpc_stats"
 RETRY_ON = "connect-failure,refused-stream,reset-before-request,reset,unavailable"
 BODY_LIMIT = 8 * 1024 * 1024
 """Largest request that can be sent again to another pod, in bytes. Larger ones go through, but are sent once: a router
@@ -79,6 +83,8 @@ def bootstrap() -> Json:
                 }
             ]
         },
+        # Latencies appear in the counters once a flush; a look at them is due every 2 s, and 5 s is Envoy's own pace.
+        "stats_flush_interval": "1s",
         "dynamic_resources": {"lds_config": _source("lds.json"), "cds_config": _source("cds.json")},
         "static_resources": {
             "clusters": [
@@ -93,7 +99,9 @@ def bootstrap() -> Json:
                 {
                     "name": VIEWS,
                     "address": _address("0.0.0.0", 9902),
-                    "filter_chains": [{"filters": [_manager(VIEWS, {"route_config": _config(VIEWS, routes)})]}],
+                    "filter_chains": [
+                        {"filters": [_manager(VIEWS, {"route_config": _config(VIEWS, routes)}, _filters())]}
+                    ],
                 }
             ],
         },
@@ -113,7 +121,19 @@ def _config(name: str, routes: list[Json]) -> Json:
     return {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]}
 
 
-def _manager(prefix: str, routing: Json, log: list[Json] | None = None) -> Json:
+def _filters(*before: Json) -> list[Json]:
+    """The filters that a request passes; the router comes last."""
+    router = {"@type": TYPE + "extensions.filters.http.router.v3.Router"}
+    return [*before, {"name": "envoy.filters.http.router", "typed_config": router}]
+
+
+def _grpc_counts() -> Json:
+    """Counts of final gRPC answers by their status, for each cluster: their HTTP status is 200 whatever happened."""
+    config = {"@type": TYPE + "extensions.filters.http.grpc_stats.v3.FilterConfig", "stats_for_all_methods": False}
+    return {"name": GRPC_COUNTS, "typed_config": config}
+
+
+def _manager(prefix: str, routing: Json, filters: list[Json], log: list[Json] | None = None) -> Json:
     manager = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     return {
         "name": "envoy.filters.network.http_connection_manager",
@@ -124,12 +144,7 @@ def _manager(prefix: str, routing: Json, log: list[Json] | None = None) -> Json:
             "generate_request_id": True,
             "preserve_external_request_id": True,
             "stream_idle_timeout": "0s",
-            "http_filters": [
-                {
-                    "name": "envoy.filters.http.router",
-                    "typed_config": {"@type": TYPE + "extensions.filters.http.router.v3.Router"},
-                }
-            ],
+            "http_filters": filters,
             **({"access_log": log} if log else {}),
             **routing,
         },
@@ -170,7 +185,7 @@ def listeners(table: Table) -> Json:
         "@type": TYPE + "config.listener.v3.Listener",
         "name": READY,
         "address": _address("0.0.0.0", READY_PORT),
-        "filter_chains": [{"filters": [_manager(READY, {"route_config": _config(READY, answer)})]}],
+        "filter_chains": [{"filters": [_manager(READY, {"route_config": _config(READY, answer)}, _filters())]}],
     }
     return {
         "version_info": listeners_version(table),
@@ -180,11 +195,12 @@ def listeners(table: Table) -> Json:
 
 def _listener(route: Route) -> Json:
     routing = {"rds": {"route_config_name": route.model, "config_source": _source(rds_file(route.model))}}
+    manager = _manager(route.model, routing, _filters(_grpc_counts(), tap.http_filter()), _access_log(route.model))
     return {
         "@type": TYPE + "config.listener.v3.Listener",
         "name": route.model,
         "address": _address("0.0.0.0", route.port),
-        "filter_chains": [{"filters": [_manager(route.model, routing, _access_log(route.model))]}],
+        "filter_chains": [{"filters": [manager]}],
     }
 
 
@@ -198,6 +214,7 @@ def clusters(table: Table, namespace: str, cluster_domain: str) -> Json:
             found.append(_cluster(http_cluster(backend.revision), host, HTTP, {"http_protocol_options": {}}))
             keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
             found.append(_cluster(grpc_cluster(backend.revision), host, GRPC, {"http2_protocol_options": keepalive}))
+    found += tap.clusters(table, namespace, cluster_domain)
     return {"version_info": clusters_version(table), "resources": found}
 
 
@@ -270,14 +287,14 @@ def route(entry: Route) -> Json:
                 "request_body_buffer_limit": BODY_LIMIT,
                 "retry_policy": _retries(),
                 "routes": [
-                    {"match": {"safe_regex": {"regex": methods}, "grpc": {}}, **_action(entry, grpc=True)},
-                    {"match": {"safe_regex": {"regex": paths}}, **_action(entry, grpc=False)},
+                    *_routes(entry, {"safe_regex": {"regex": methods}, "grpc": {}}, grpc=True),
+                    *_routes(entry, {"safe_regex": {"regex": paths}}, grpc=False),
                     _refusal({"prefix": "/"}, 404, "Tidegate serves inference, metadata and health under /v2 only."),
                 ],
             }
         ],
     }
-    return {"version_info": route_version(entry), "resources": [config]}
+    return {"version_info": route_version(entry), "resources": [tap.with_twins(entry, config)]}
 
 
 def _header(key: str, value: str) -> Json:
@@ -288,12 +305,51 @@ def _refusal(match: Json, status: int, text: str) -> Json:
     return {"match": match, "direct_response": {"status": status, "body": {"inline_string": text + "\n"}}}
 
 
+def _routes(entry: Route, match: Json, *, grpc: bool) -> list[Json]:
+    """What becomes of the requests that ``match``: the revision they name, or the split."""
+    asks = _refusal(
+        match | {"headers": [{"name": PIN, "present_match": True}]},
+        404,
+        f"{entry.model} has no revision of the name in {PIN}: leave it out, or name stable, canary or a revision.",
+    )
+    pinned = [_pinned(entry, backend, match, grpc=grpc) for backend in entry.backends]
+    return [*pinned, asks, {"match": match} | _action(entry, grpc=grpc)]
+
+
+def _pinned(entry: Route, backend: Backend, match: Json, *, grpc: bool) -> Json:
+    """Requests that name a revision, or its role. They are counted apart: who asks by name is no random sample."""
+    names = (
+        {"safe_regex": {"regex": f"{backend.revision}|{backend.role}"}} if backend.role else {"exact": backend.revision}
+    )
+    disabled = {"@type": TYPE + "config.route.v3.FilterConfig", "disabled": True}
+    cluster = _cluster_of(backend, grpc=grpc)
+    return {
+        "match": match | {"headers": [{"name": PIN, "string_match": names}]},
+        "route": {"cluster": cluster, "timeout": f"{entry.timeout_seconds}s"},
+        "response_headers_to_add": _answered_by(backend),
+        "stat_prefix": cluster,
+        **({"typed_per_filter_config": {GRPC_COUNTS: disabled}} if grpc else {}),
+    }
+
+
 def _action(entry: Route, *, grpc: bool) -> Json:
     """The weighted split; 503 while no revision has a weight, because Envoy refuses a split of nothing."""
-    shares = [_share(b, grpc=grpc) for b in entry.backends if b.weight > 0]
+    shares = [_share(b, grpc=grpc) for b in entry.shares()]
     if not shares:
         return {"direct_response": {"status": 503, "body": {"inline_string": f"{entry.model} is not ready yet.\n"}}}
-    return {"route": {"weighted_clusters": {"clusters": shares}, "timeout": f"{entry.timeout_seconds}s"}}
+    action: Json = {"weighted_clusters": {"clusters": shares}, "timeout": f"{entry.timeout_seconds}s"}
+    if entry.affinity != "None":
+        # The clusters do not balance by hash, so this decides on the revision and not on the pod.
+        action["weighted_clusters"]["use_hash_policy"] = True
+        action["hash_policy"] = [_client(entry)]
+    return {"route": action}
+
+
+def _client(entry: Route) -> Json:
+    """What tells one client from another."""
+    if entry.affinity == "Header":
+        return {"header": {"header_name": entry.affinity_header}}
+    return {"connection_properties": {"source_ip": True}}
 
 
 def _retries() -> Json:
@@ -311,15 +367,20 @@ def _retries() -> Json:
 
 
 def _share(backend: Backend, *, grpc: bool) -> Json:
-    name = grpc_cluster(backend.revision) if grpc else http_cluster(backend.revision)
     return {
-        "name": name,
+        "name": _cluster_of(backend, grpc=grpc),
         "weight": backend.weight,
-        "response_headers_to_add": [
-            _header("x-tidegate-revision", backend.revision),
-            _header("x-model-digest", backend.digest),
-        ],
+        "response_headers_to_add": _answered_by(backend),
     }
+
+
+def _cluster_of(backend: Backend, *, grpc: bool) -> str:
+    return grpc_cluster(backend.revision) if grpc else http_cluster(backend.revision)
+
+
+def _answered_by(backend: Backend) -> list[Json]:
+    """What every answer says of who gave it."""
+    return [_header(PIN, backend.revision), _header("x-model-digest", backend.digest)]
 
 
 def files(table: Table, namespace: str, cluster_domain: str) -> dict[str, str]:

@@ -1,22 +1,25 @@
 """What clients and cluster policies see of one model."""
 
-from tidegate.domain.labels import COMPONENT, MODEL
+from tidegate.domain.labels import COMPONENT, MODEL, PARITY, SHARD
 from tidegate.domain.observed import Subject
-from tidegate.resources.meta import Manifest, metadata
+from tidegate.resources.meta import Manifest, metadata, router_selector
 from tidegate.resources.triton import GRPC, HTTP, METRICS
 
-ROUTER_SELECTOR = {COMPONENT: "router"}
 
+def service(subject: Subject, listener_port: int, shard: int) -> Manifest:
+    """The address of the model. Both protocols lead to the model's own listener, so no Host header decides.
 
-def service(subject: Subject, listener_port: int) -> Manifest:
-    """The address of the model. Both protocols lead to the model's own listener, so no Host header decides."""
+    It remembers which router has the model's route.
+    """
+    meta = metadata(subject, subject.name, "front")
+    meta["labels"][SHARD] = str(shard)
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(subject, subject.name, "front"),
+        "metadata": meta,
         "spec": {
             "type": "ClusterIP",
-            "selector": dict(ROUTER_SELECTOR),
+            "selector": router_selector(shard),
             "ports": [
                 {"name": "http", "port": HTTP, "targetPort": listener_port, "protocol": "TCP"},
                 {
@@ -44,8 +47,12 @@ def disruption_budget(subject: Subject) -> Manifest:
     }
 
 
-def network_policy(subject: Subject) -> Manifest:
-    """Requests reach Triton through the router only: Triton's own management calls stay out of reach."""
+def network_policy(subject: Subject, shard: int) -> Manifest:
+    """Requests reach Triton through the model's router only: Triton's own management calls stay out of reach.
+
+    The golden cases are replayed before the router sends anything, so their Job asks the pods themselves. The observer
+    does so as well, with requests that came through the router.
+    """
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -55,8 +62,15 @@ def network_policy(subject: Subject) -> Manifest:
             "policyTypes": ["Ingress"],
             "ingress": [
                 {
-                    "from": [{"podSelector": {"matchLabels": dict(ROUTER_SELECTOR)}}],
+                    "from": [
+                        {"podSelector": {"matchLabels": router_selector(shard)}},
+                        {"podSelector": {"matchLabels": {COMPONENT: "observer"}}},
+                    ],
                     "ports": [{"port": HTTP, "protocol": "TCP"}, {"port": GRPC, "protocol": "TCP"}],
+                },
+                {
+                    "from": [{"podSelector": {"matchLabels": {MODEL: subject.name, COMPONENT: PARITY}}}],
+                    "ports": [{"port": HTTP, "protocol": "TCP"}],
                 },
                 {"from": [{"namespaceSelector": {}}], "ports": [{"port": METRICS, "protocol": "TCP"}]},
             ],

@@ -3,7 +3,8 @@
 from typing import Any
 
 from tidegate.api.v1alpha1 import API_VERSION, KIND
-from tidegate.domain.labels import COMPONENT, MANAGED, MANAGER, MODEL, REVISION
+from tidegate.domain import names
+from tidegate.domain.labels import COMPONENT, MANAGED, MANAGER, MODEL, REVISION, SHARD
 from tidegate.domain.observed import Owner, Subject
 
 Manifest = dict[str, Any]
@@ -32,12 +33,17 @@ def metadata(subject: Subject, name: str, component: str, revision: str | None =
     }
 
 
-def shared_metadata(namespace: str, name: str, owners: tuple[Owner, ...]) -> Manifest:
-    """Metadata of the router's objects: they belong to every ModelDeployment of the namespace, and go with the last."""
+def router_selector(shard: int) -> dict[str, str]:
+    """Labels of the pods of one router of a namespace, and of no other."""
+    return {COMPONENT: "router", SHARD: str(shard)}
+
+
+def shared_metadata(namespace: str, shard: int, owners: tuple[Owner, ...]) -> Manifest:
+    """Metadata of a router's objects: they belong to every ModelDeployment that it serves, and go with the last."""
     return {
-        "name": name,
+        "name": names.router(shard),
         "namespace": namespace,
-        "labels": {COMPONENT: "router", MANAGED: MANAGER, NAME_LABEL: "tidegate-router"},
+        "labels": router_selector(shard) | {MANAGED: MANAGER, NAME_LABEL: "tidegate-router"},
         "ownerReferences": [owner_reference(o.name, o.uid, controller=False) for o in owners],
     }
 

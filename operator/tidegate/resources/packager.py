@@ -1,6 +1,7 @@
 """The packager in the cluster: the container that resolves an address or fetches a bundle."""
 
 from tidegate.api.v1alpha1 import SecretKeyReference, SecretReference
+from tidegate.domain.revision import PACKAGER_RESOURCES
 from tidegate.resources.meta import Manifest, container_security
 
 CREDENTIAL_KEYS: dict[str, tuple[str, ...]] = {
@@ -72,7 +73,7 @@ def packager(
         "imagePullPolicy": pull_policy,
         "args": [verb, uri, *options, "--termination-log", "/dev/termination-log"],
         "env": credentials_env(uri, credentials) + public_key_env(public_key),
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "resources": PACKAGER_RESOURCES,
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],

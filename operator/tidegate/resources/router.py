@@ -1,16 +1,14 @@
-"""The router of a namespace: Envoy pods and their configuration."""
+"""A router of a namespace: Envoy pods and their configuration. Models that are too many for one share several."""
 
 import json
 
-from tidegate.domain.labels import COMPONENT
-from tidegate.domain.names import ROUTER
+from tidegate.domain import names
 from tidegate.domain.observed import TABLE_KEY, Owner
 from tidegate.domain.routing import FIRST_PORT, Table
 from tidegate.resources.envoy import FOLDER, READY_PORT, bootstrap, files
-from tidegate.resources.meta import Manifest, container_security, pod_security, shared_metadata
+from tidegate.resources.meta import Manifest, container_security, pod_security, router_selector, shared_metadata
 from tidegate.resources.settings import Settings
 
-SELECTOR = {COMPONENT: "router"}
 VIEWS_PORT = 9902
 LEAVE_SECONDS = 12
 EXIT_SLACK = 15
@@ -24,10 +22,10 @@ LEAVE = (
 
 
 def config_map(
-    namespace: str, owners: tuple[Owner, ...], table: Table, settings: Settings, version: str | None
+    namespace: str, shard: int, owners: tuple[Owner, ...], table: Table, settings: Settings, version: str | None
 ) -> Manifest:
     """The table and what is rendered from it. ``version`` is the resourceVersion that was read: no write is lost."""
-    meta = shared_metadata(namespace, ROUTER, owners)
+    meta = shared_metadata(namespace, shard, owners)
     if version:
         meta["resourceVersion"] = version
     data = files(table, namespace, settings.cluster_domain) | {TABLE_KEY: table.model_dump_json(by_alias=True)}
@@ -46,7 +44,7 @@ def _container(settings: Settings) -> Manifest:
             "--service-node",
             "$(POD_NAME)",
             "--service-cluster",
-            ROUTER,
+            names.ROUTER,
             "--concurrency",
             "2",
             "--drain-time-s",
@@ -85,26 +83,27 @@ def _container(settings: Settings) -> Manifest:
     }
 
 
-def deployment(namespace: str, owners: tuple[Owner, ...], settings: Settings) -> Manifest:
-    """The routers, spread over nodes; a new one takes over before an old one leaves."""
+def deployment(namespace: str, shard: int, owners: tuple[Owner, ...], settings: Settings) -> Manifest:
+    """The router's pods, spread over nodes; a new one takes over before an old one leaves."""
+    selector = router_selector(shard)
     spread = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": dict(SELECTOR)},
+        "labelSelector": {"matchLabels": selector},
     }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": shared_metadata(namespace, ROUTER, owners),
+        "metadata": shared_metadata(namespace, shard, owners),
         "spec": {
             "replicas": settings.router_replicas,
             "revisionHistoryLimit": 2,
             "minReadySeconds": 2,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "selector": {"matchLabels": dict(SELECTOR)},
+            "selector": {"matchLabels": selector},
             "template": {
-                "metadata": {"labels": dict(SELECTOR)},
+                "metadata": {"labels": selector},
                 "spec": {
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
@@ -113,7 +112,7 @@ def deployment(namespace: str, owners: tuple[Owner, ...], settings: Settings) ->
                     "topologySpreadConstraints": [spread],
                     "containers": [_container(settings)],
                     "volumes": [
-                        {"name": "config", "configMap": {"name": ROUTER}},
+                        {"name": "config", "configMap": {"name": names.router(shard)}},
                         {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
                     ],
                 },
@@ -122,25 +121,25 @@ def deployment(namespace: str, owners: tuple[Owner, ...], settings: Settings) ->
     }
 
 
-def disruption_budget(namespace: str, owners: tuple[Owner, ...]) -> Manifest:
-    """A drain takes one router at a time."""
+def disruption_budget(namespace: str, shard: int, owners: tuple[Owner, ...]) -> Manifest:
+    """A drain takes one router pod at a time."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": shared_metadata(namespace, ROUTER, owners),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": dict(SELECTOR)}},
+        "metadata": shared_metadata(namespace, shard, owners),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": router_selector(shard)}},
     }
 
 
-def network_policy(namespace: str, owners: tuple[Owner, ...], settings: Settings) -> Manifest:
+def network_policy(namespace: str, shard: int, owners: tuple[Owner, ...], settings: Settings) -> Manifest:
     """Clients reach the models' listeners; only the operator reads a router's state."""
     operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.operator_namespace}}}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": shared_metadata(namespace, ROUTER, owners),
+        "metadata": shared_metadata(namespace, shard, owners),
         "spec": {
-            "podSelector": {"matchLabels": dict(SELECTOR)},
+            "podSelector": {"matchLabels": router_selector(shard)},
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"ports": [{"port": FIRST_PORT, "endPort": 65535, "protocol": "TCP"}]},

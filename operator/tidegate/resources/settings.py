@@ -12,6 +12,7 @@ class Settings:
 
     packager_image: str
     router_image: str
+    observer_image: str = "tidegate/observer"
     router_replicas: int = 2
     router_requests: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_REQUESTS))
     router_limits: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_LIMITS))

@@ -18,7 +18,6 @@ LOAD_BUDGET = 1800
 """Seconds a model may take to load before its container is restarted."""
 COMPONENT = "server"
 REPOSITORY = "/bundle/models"
-GPU = "nvidia.com/gpu"
 
 
 def flags(revision: Revision) -> list[str]:
@@ -36,15 +35,6 @@ def flags(revision: Revision) -> list[str]:
         f"--exit-timeout-secs={EXIT_TIMEOUT}",
         *revision.server.args,
     ]
-
-
-def _resources(revision: Revision) -> Manifest:
-    asked = revision.server.resources
-    limits = dict(asked.limits)
-    names_device = any("/" in key for key in limits)
-    if revision.server.accelerator == "GPU" and not names_device:
-        limits[GPU] = "1"
-    return {"requests": dict(asked.requests), "limits": limits}
 
 
 def _probe(path: str, **settings: int) -> Manifest:
@@ -66,7 +56,7 @@ def _server(revision: Revision) -> Manifest:
             {"name": "grpc", "containerPort": GRPC},
             {"name": "metrics", "containerPort": METRICS},
         ],
-        "resources": _resources(revision),
+        "resources": revision.resources,
         "startupProbe": _probe("/v2/health/live", periodSeconds=1, failureThreshold=LOAD_BUDGET),
         "readinessProbe": _probe(ready, periodSeconds=1, failureThreshold=3, timeoutSeconds=2),
         "livenessProbe": _probe("/v2/health/live", periodSeconds=10, failureThreshold=3, timeoutSeconds=5),

@@ -18,7 +18,9 @@ from tidegate.adapters.api import ApiServer, connect
 from tidegate.adapters.envoy import EnvoyTelemetry
 from tidegate.adapters.kube import KubeCluster
 from tidegate.adapters.lease import LeaseLock
+from tidegate.adapters.observer import ObserverTelemetry
 from tidegate.domain.revision import Pins
+from tidegate.ports import Queries
 from tidegate.resources.settings import Settings
 from tidegate.runtime.handlers import registry
 from tidegate.runtime.leader import Elector
@@ -31,7 +33,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """How one operator process runs. No namespaces means all of them; metrics port 0 means none."""
+    """How one operator process runs. No namespaces means all of them; metrics port 0 means none.
+
+    ``prometheus`` is what PromQL checks are asked of; None where the installation names none.
+    """
 
     settings: Settings
     namespaces: tuple[str, ...] = ()
@@ -39,6 +44,7 @@ class Options:
     lease_name: str = "tidegate-operator"
     metrics_port: int = 8080
     workers: int = 8
+    prometheus: Queries | None = None
 
 
 class SystemClock:
@@ -61,7 +67,14 @@ async def run(options: Options) -> int:
     api = ApiServer(client, may_write=lambda: not elector.lost.is_set())
     pins = Pins(packager_image=options.settings.packager_image, drain_seconds=options.settings.drain_seconds)
     cluster = KubeCluster(api, pins, identity())
-    reconciler = Reconciler(cluster, EnvoyTelemetry(), SystemClock(), options.settings)
+    reconciler = Reconciler(
+        cluster,
+        EnvoyTelemetry(),
+        SystemClock(),
+        options.settings,
+        queries=options.prometheus,
+        observers=ObserverTelemetry(),
+    )
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
     heartbeat = Heartbeat()

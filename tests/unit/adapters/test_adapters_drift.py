@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.adapters.drift import holds, quantity
+from tidegate.adapters.drift import holds
+from tidegate.domain.quantities import quantity
 
 SCALARS = st.one_of(st.text(max_size=8), st.integers(), st.booleans(), st.none())
 OBJECTS = st.recursive(

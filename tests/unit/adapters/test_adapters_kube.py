@@ -1,5 +1,6 @@
 """Promises about every request that the operator makes: to which path, under which conditions, with what in it."""
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,8 @@ from resources_examples import PLAN, SETTINGS, observed
 from tidegate.adapters.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Remains, Unavailable
 from tidegate.adapters.kube import OWN_KINDS, PATHS, ROUTER_KINDS, KubeCluster
 from tidegate.api.status import ModelDeploymentStatus
-from tidegate.domain.observed import Owner, Subject
+from tidegate.domain.labels import SHARD
+from tidegate.domain.observed import Observed, Owner, Subject
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.revision import Pins
 from tidegate.ports import Found
@@ -109,6 +111,37 @@ def test_a_snapshot_asks_for_the_models_objects_the_router_and_the_neighbours() 
     assert selectors.count("tidegate.dev/model=digits") == len(OWN_KINDS)
     assert selectors.count("tidegate.dev/component=router") == len(ROUTER_KINDS)
     assert {sent["method"] for sent in api.sent} == {"GET"}
+
+
+OWNED = {"kind": "ModelDeployment", "name": "digits", "uid": "u-1", "controller": True}
+
+
+def routed(service_labels: dict[str, str], *tables: tuple[str, str]) -> tuple[list[str], Observed]:
+    """Selectors that routers were asked for by, with a Service of these labels and tables by shard and model."""
+    front = {"metadata": {"name": "digits", "labels": service_labels, "ownerReferences": [OWNED]}}
+    maps = []
+    for shard, name in tables:
+        route = {"model": name, "port": 20000, "timeoutSeconds": 30}
+        data = {"table.json": json.dumps({"routes": {name: route}})}
+        maps.append({"metadata": {"name": f"r-{shard}", "labels": {SHARD: shard}}, "data": data})
+    folder = "/api/v1/namespaces/vision"
+    api = FakeApi({f"{folder}/services": {"items": [front]}, f"{folder}/configmaps": {"items": maps}})
+    seen = cluster(api).observe(SUBJECT)
+    asked = [dict(s["query"])["labelSelector"] for s in api.sent if s["path"] == f"{folder}/configmaps"]
+    return [selector for selector in asked if "router" in selector], seen
+
+
+def test_only_the_router_that_has_the_models_route_is_read() -> None:
+    asked, seen = routed({SHARD: "3"}, ("3", "digits"))
+    assert asked == ["tidegate.dev/component=router,tidegate.dev/shard=3"]
+    assert seen.shard == 3
+
+
+@pytest.mark.parametrize("labels", [{}, {SHARD: "3"}, {SHARD: "x"}])
+def test_every_router_is_read_while_the_models_route_is_not_where_its_service_leads(labels: dict[str, str]) -> None:
+    asked, seen = routed(labels, ("0", "a"), ("3", "b"))
+    assert asked[-1] == "tidegate.dev/component=router"
+    assert seen.shard == (3 if labels == {SHARD: "3"} else 0)
 
 
 def test_listed_objects_know_their_kind() -> None:

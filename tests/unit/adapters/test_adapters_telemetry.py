@@ -9,7 +9,9 @@ import pytest
 from http_stub import Asked, HttpStub, Reply, stub
 
 from tidegate.adapters import envoy
+from tidegate.adapters.bounded import Bounds
 from tidegate.adapters.envoy import EnvoyTelemetry, read_endpoints, read_versions
+from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
 from tidegate.domain.observed import PodView
 from tidegate.domain.routing import Route, Table
 
@@ -54,7 +56,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpStub]:
 @pytest.fixture
 def telemetry(monkeypatch: pytest.MonkeyPatch) -> EnvoyTelemetry:
     monkeypatch.setattr(envoy, "TIMEOUT", envoy.urllib3.Timeout(connect=0.3, read=0.3))
-    monkeypatch.setattr(envoy, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(envoy, "BOUNDS", Bounds(seconds=0.5, size=envoy.BOUNDS.size))
     return EnvoyTelemetry()
 
 
@@ -124,6 +126,76 @@ def test_any_other_code_means_unreachable(there: HttpStub, telemetry: EnvoyTelem
     assert len(there.asked) == 1
 
 
+COUNTS = {
+    "stats": [
+        {"name": "cluster.digits-1-http.upstream_rq_completed", "value": 7},
+        {"name": "cluster.digits-1-http.upstream_rq_5xx", "value": 1},
+        {"name": "cluster.digits-1-grpc.grpc.total", "value": 3},
+        {"name": "cluster.digits-1-grpc.grpc.2", "value": 1},
+        {"name": "cluster.digits-1-grpc.grpc.14", "value": 1},
+        {
+            "histograms": {
+                "supported_percentiles": [50],
+                "details": [
+                    {
+                        "name": "cluster.digits-1-http.upstream_rq_time",
+                        "totals": [
+                            {"lower_bound": 0, "width": 0, "count": 1},
+                            {"lower_bound": 6, "width": 0.1, "count": 2},
+                            {"lower_bound": 120, "width": 10, "count": 4},
+                        ],
+                        "intervals": [{"lower_bound": 6, "width": 0.1, "count": 1}],
+                    },
+                    {
+                        "name": "cluster.digits-1-grpc.upstream_rq_time",
+                        "totals": [{"lower_bound": 120, "width": 10, "count": 3}],
+                        "intervals": [],
+                    },
+                ],
+            }
+        },
+    ]
+}
+
+
+def counting(asked: Asked) -> Reply:
+    return Reply(COUNTS) if "histogram_buckets" in asked.query else good(asked)
+
+
+def test_http_and_grpc_requests_of_a_revision_are_added(there: HttpStub, telemetry: EnvoyTelemetry) -> None:
+    there.answer = counting
+    (found,) = telemetry.reports([pod()], TABLE, ["digits-1", "digits-2"])
+    buckets = (Bucket(0, 1, 1), Bucket(6, 7, 2), Bucket(120, 130, 7))
+    assert found.traffic == {"digits-1": Traffic(10, 3, Histogram(buckets)), "digits-2": Traffic()}
+    (asked,) = [asked for asked in there.asked if "histogram_buckets" in asked.query]
+    assert "(digits-1|digits-2)" in asked.query["filter"]
+
+
+def test_a_router_is_not_asked_for_counts_that_nobody_wants(there: HttpStub, telemetry: EnvoyTelemetry) -> None:
+    there.answer = counting
+    assert telemetry.reports([pod()], TABLE)[0].traffic == {}
+    assert len(there.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not json",
+        {"stats": 1},
+        {"stats": [{"name": "x"}]},
+        {"stats": [{"name": "x", "value": "many"}]},
+        {"stats": [{"histograms": {}}]},
+        {"stats": [{"histograms": {"details": [{"name": "x", "totals": [{"lower_bound": 1}]}]}}]},
+    ],
+)
+def test_counts_that_cannot_be_read_leave_the_routes_as_good_as_they_are(
+    there: HttpStub, telemetry: EnvoyTelemetry, body: Any
+) -> None:
+    there.answer = lambda asked: Reply(body) if "histogram_buckets" in asked.query else good(asked)
+    (found,) = telemetry.reports([pod()], TABLE, ["digits-1"])
+    assert (found.reachable, found.routes, found.traffic) == (True, {"digits": "r1"}, {})
+
+
 def trickle(stop: Callable[[], bool]) -> Iterator[bytes]:
     while not stop():
         yield b" "
@@ -134,7 +206,7 @@ def trickle(stop: Callable[[], bool]) -> Iterator[bytes]:
 def test_a_router_that_never_comes_to_an_end_is_unreachable_in_time_and_delays_no_other(
     there: HttpStub, telemetry: EnvoyTelemetry, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(envoy, "ANSWER_BYTES", 200_000)
+    monkeypatch.setattr(envoy, "BOUNDS", Bounds(seconds=0.5, size=200_000))
     bad = {
         "hangs": there.hang,
         "trickles": lambda asked: Reply(pieces=trickle(there.over.is_set)),

@@ -1,9 +1,12 @@
 """Names, revisions, routes: what is the same, what differs, and what is read back as it was written."""
 
+from dataclasses import replace
+
 import pytest
-from domain_objects import digest, edited, make_spec, pod
+from domain_objects import digest, edited, make_spec, pod, uri
 from domain_world import BEGIN, World, serving
 
+from tidegate.api.status import Artifact
 from tidegate.domain import names
 from tidegate.domain.artifact import resolve_key
 from tidegate.domain.observed import Observed, PodView, Subject
@@ -28,7 +31,8 @@ RESOLVE_KEY = "5f4e16"
 
 
 def revision(**fields: object) -> Revision:
-    return revision_of(edited(make_spec(), **fields), digest=digest(1), model_name="digits", version="1", pins=PINS)
+    artifact = Artifact(uri=uri(1), digest=digest(1), name="digits", version="1")
+    return revision_of(edited(make_spec(), **fields), artifact, PINS)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,7 @@ def test_pods_fetch_by_digest_whatever_happens_to_the_version() -> None:
 @pytest.mark.parametrize("owner", ["a", "digits", "x" * 63, "a" * 44 + "-" * 10 + "b" * 9, "y" * 54, "y" * 55])
 def test_names_are_labels(owner: str) -> None:
     made = [names.revision(owner, "0a1b2c3d"), names.resolve_job(owner, "abcdef", 123456)]
+    made.append(names.parity_job(owner, made[0], 123456))
     for name in made:
         assert len(name) <= 63
         assert name[0].isalpha()
@@ -192,6 +197,6 @@ def test_bare_objects_never_stop_a_decision() -> None:
     view = PodView(bare)
     assert (view.revision, view.address, view.ready, view.leaving, view.ended) == ("", "", False, False, False)
     observed = world.cluster.observe()
-    strange = Observed(**{**vars(observed), "objects": (bare, pod("q")), "router": (bare,)})
+    strange = replace(observed, objects=(bare, pod("q")), router=(bare,))
     assert strange.resolve() == ()
     assert [p.name for p in strange.routers()] == ["p"]

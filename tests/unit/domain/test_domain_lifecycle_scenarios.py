@@ -151,7 +151,16 @@ def test_a_lost_status_in_mid_rollout_comes_to_the_same_end_and_stable_keeps_its
 
 @pytest.mark.parametrize("share", [5, 25, 50])
 def test_a_lost_status_takes_nothing_away_from_stable(share: int) -> None:
-    world = serving(rollout={"steps": [{"weight": 5}, {"weight": 25}, {"weight": 50}, {"weight": 75, "hold": "30s"}]})
+    world = serving(
+        rollout={
+            "steps": [
+                {"weight": 5, "hold": "1s"},
+                {"weight": 25, "hold": "1s"},
+                {"weight": 50, "hold": "1s"},
+                {"weight": 75, "hold": "30s"},
+            ]
+        }
+    )
     world.move_to(2)
     world.until(lambda w: w.weight(2) == share)
     before = world.weight(1)
@@ -201,7 +210,7 @@ def test_a_lost_status_forgets_no_former_revision() -> None:
     world.move_to(1)
     world.settle()
     assert world.split() == {"1": 100}
-    assert world.jobs_made == set()
+    assert len(world.cluster.revisions) == 2, "the way back made a new revision"
 
 
 def test_a_rollback_to_a_former_revision_needs_no_resolve() -> None:
@@ -386,17 +395,36 @@ def _neighbours(count: int) -> Table:
     return Table(routes=routes)
 
 
-def test_a_full_router_refuses_and_says_where_to_go() -> None:
-    world = World()
-    world.cluster.put_table(_neighbours(MODELS_PER_ROUTER))
+def full(world: World) -> None:
+    """As many neighbours as the first router takes."""
+    world.cluster.others[0] = _neighbours(MODELS_PER_ROUTER)
     world.cluster.owners += [Owner(f"m{i}", f"n{i}") for i in range(MODELS_PER_ROUTER)]
-    world.run(60)
-    assert world.condition("Ready").reason == "RouterFull"
-    assert "another namespace" in world.condition("Ready").message
-    assert world.plan.table is None
-    del world.cluster.owners[-1]
+
+
+def test_a_model_that_a_full_router_does_not_take_gets_a_second_one() -> None:
+    world = World()
+    full(world)
     world.settle()
     assert world.ready
+    assert world.cluster.shard == 1
+    assert world.cluster.table is not None
+    assert list(world.cluster.table.routes) == ["digits"]
+    assert world.status.port == FIRST_PORT, "every router has ports of its own"
+
+
+def test_a_model_stays_with_its_router_though_the_first_one_has_room_again() -> None:
+    world = World()
+    full(world)
+    world.settle()
+    del world.cluster.owners[-1]
+    world.cluster.others[0] = _neighbours(MODELS_PER_ROUTER - 1)
+    world.move_to(2)
+    world.settle()
+    assert (world.cluster.shard, world.split()) == (1, {"2": 100})
+    world.cluster.has_service, world.cluster.service_owner = True, "u-1"
+    world.cluster.table = None
+    world.settle()
+    assert world.cluster.shard == 1, "its Service still leads there though the table was lost"
 
 
 def test_routes_of_models_that_are_gone_make_room() -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from domain_objects import STEPS, uri
+from domain_objects import STEPS, digest, uri
 from domain_world import World, serving
 
 
@@ -54,7 +54,8 @@ def test_a_rollout_tells_each_transition_once() -> None:
     world = serving()
     world.move_to(2)
     world.settle()
-    assert world.reasons() == ["RolloutStarted", "StepStarted", "StepStarted", "StepStarted", "Promoted", "Ready"]
+    steps = ["StepStarted"] * 3
+    assert world.reasons() == ["RolloutStarted", "Planned", *steps, "Promoted", "Ready"]
 
 
 def test_ready_does_not_waver_while_the_old_pods_leave() -> None:
@@ -162,9 +163,9 @@ def test_a_new_edit_in_mid_rollout_supersedes(resolved: bool) -> None:
     assert world.reasons().count("RolloutStarted") == 2
 
 
-def test_a_canary_that_never_gets_ready_never_gets_requests() -> None:
+def test_a_canary_that_never_loads_never_gets_requests_and_is_given_up_at_the_deadline() -> None:
     world = serving(rollout={"steps": STEPS, "progressDeadline": "1m"})
-    world.cluster.sick.add("sha256:" + "2" * 64)
+    world.cluster.sick.add(digest(2))
     world.move_to(2)
     for _ in range(50):
         world.tick()
@@ -172,26 +173,32 @@ def test_a_canary_that_never_gets_ready_never_gets_requests() -> None:
     assert world.condition("Available").status == "True"
     assert world.status.phase == "Degraded"
     assert world.condition("Stalled").status == "False"
-    world.run(20)
-    assert world.condition("Stalled").status == "True"
-    assert world.condition("Stalled").reason == "ProgressDeadlineExceeded"
+    assert world.condition("Ready").reason == "ModelLoadFailed"
+    world.settle()
+    assert world.status.phase == "Aborted"
+    assert world.split() == {"1": 100}
+    assert world.pods_of(2) == 0
+    for condition in ("Stalled", "RolledBack"):
+        assert world.condition(condition).status == "True"
+        assert world.condition(condition).reason == "ProgressDeadlineExceeded"
     assert "opset 99" in world.condition("Ready").message
-    assert world.status.last_failure is not None
-    assert world.status.last_failure.reason == "ModelLoadFailed"
-    assert world.reasons() == ["RolloutStarted", "ModelLoadFailed"]
+    assert world.reasons() == ["RolloutStarted", "Planned", "ModelLoadFailed", "ProgressDeadlineExceeded"]
 
 
-def test_a_canary_that_gets_ready_after_the_deadline_still_takes_over() -> None:
+def test_a_canary_that_waits_for_room_beyond_the_deadline_still_takes_over() -> None:
     world = serving(rollout={"steps": STEPS, "progressDeadline": "1m"})
-    world.cluster.sick.add("sha256:" + "2" * 64)
+    world.cluster.crowded = True
     world.move_to(2)
     world.run(90)
-    world.cluster.sick.clear()
+    assert world.condition("Stalled").reason == "ProgressDeadlineExceeded"
+    assert world.split() == {"1": 100}
+    world.cluster.crowded = False
     world.settle()
     assert world.ready
     assert world.split() == {"2": 100}
     assert world.condition("Stalled").status == "False"
     assert world.status.last_failure is not None
+    assert world.status.last_failure.reason == "Unschedulable"
 
 
 def test_a_canary_that_loses_its_pods_loses_its_requests_and_gets_them_back() -> None:
@@ -309,7 +316,7 @@ def test_pods_for_a_step_are_ready_before_its_weight(replicas: int, pods: list[i
     assert [seen[w] for w in (5, 25, 50, 100)] == pods
 
 
-@pytest.mark.parametrize("shorter", [[], [{"weight": 10}], [{"weight": 90, "hold": "5s"}]])
+@pytest.mark.parametrize("shorter", [[], [{"weight": 10, "hold": "1s"}], [{"weight": 90, "hold": "5s"}]])
 def test_steps_may_be_edited_in_mid_rollout(shorter: list[dict[str, object]]) -> None:
     world = serving()
     world.move_to(2)

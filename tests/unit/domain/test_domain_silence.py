@@ -132,7 +132,7 @@ def test_no_ready_router_means_not_available() -> None:
 def test_a_router_that_missed_only_a_cluster_is_told_again() -> None:
     world = serving()
     world.move_to(2)
-    world.until(lambda w: w.ready)
+    world.until(lambda w: w.ready and len(w.cluster.workloads) == 1)
     world.cluster.routers[0].deaf = True
     world.until(lambda w: w.pods_of(1) == 0)
     world.run(3)

@@ -119,7 +119,7 @@ def test_a_copied_path_that_is_absent_is_named(root: Path) -> None:
 
 def test_an_unknown_image_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        DevclusterError, match=r"no image tritn; known are operator, packager, triton-cpu, envoy, store"
+        DevclusterError, match=r"no image tritn; known are operator, packager, observer, triton-cpu, envoy, store"
     ):
         select(["envoy", "tritn"])
 

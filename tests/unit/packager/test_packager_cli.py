@@ -105,6 +105,7 @@ def test_resolve_reports_what_a_controller_needs(bundle: Path, root: str, tmp_pa
         "name": "small",
         "version": "1",
         "sizeBytes": manifest.size_bytes,
+        "maxBatchSize": 32,
         "opset": 18,
         "ir": 8,
         "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 6]}],
@@ -264,7 +265,8 @@ def test_commands_of_the_cluster_need_no_numpy_and_no_framework(bundle: Path, tm
     store = f"file://{tmp_path}/store"
     for arguments in (
         ["push", bundle, store],
-        ["resolve", f"{store}/small:1"],
+        ["resolve", f"{store}/small:1", "--keep", tmp_path / "small.json"],
+        ["contract", f"{store}/small:1", "--successor", tmp_path / "small.json"],
         ["pull", f"{store}/small:1", "--to", tmp_path / "to"],
         ["verify", tmp_path / "to"],
         ["inspect", f"{store}/small:1"],
@@ -274,8 +276,9 @@ def test_commands_of_the_cluster_need_no_numpy_and_no_framework(bundle: Path, tm
         assert result.returncode == 0, result.stderr
 
 
-def test_reading_a_manifest_imports_pydantic_and_nothing_heavier() -> None:
-    code = "import sys; import model_packager.manifest; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+@pytest.mark.parametrize("module", ["manifest", "schema", "compatibility"])
+def test_what_the_operator_may_import_imports_pydantic_and_nothing_heavier(module: str) -> None:
+    code = f"import sys; import model_packager.{module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )

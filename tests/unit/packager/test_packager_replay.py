@@ -3,72 +3,25 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from golden_server import GoldenServer, golden_server
 
 from model_packager.commands.replay import run
 from model_packager.console import OutputFormat, Reporter
-from model_packager.errors import FetchFailed, InvalidUsage, ReplayFailed
+from model_packager.errors import InvalidUsage, NotReachable, ReplayFailed
 from model_packager.folder import read_manifest
 from model_packager.manifest import parse_root
 from model_packager.stores import open_store
 from model_packager.transfer import push
 
 
-class Server(ThreadingHTTPServer):
-    """Answers each golden request of a bundle with its golden response, or with what ``spoil`` makes of it."""
-
-    def __init__(self, bundle: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        cases = sorted((bundle / "golden").iterdir())
-        self.answers = {read(c, "request"): (read(c, "response"), head(c)) for c in cases}
-        self.status = 200
-        self.flip = False
-
-    @property
-    def endpoint(self) -> str:
-        return f"127.0.0.1:{self.server_port}"
-
-
-def read(case: Path, kind: str) -> bytes:
-    return (case / f"{kind}.json").read_bytes() + (case / f"{kind}.bin").read_bytes()
-
-
-def head(case: Path) -> int:
-    return len((case / "response.json").read_bytes())
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        answer, size = self.server.answers[body]
-        if self.server.flip:
-            answer = answer[:-1] + bytes([answer[-1] ^ 0x7F])
-        self.send_response(self.server.status)
-        self.send_header("Inference-Header-Content-Length", str(size))
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
-def server(bundle: Path) -> Iterator[Server]:
-    with Server(bundle) as found:
-        thread = threading.Thread(target=found.serve_forever, daemon=True)
-        thread.start()
+def server(bundle: Path) -> Iterator[GoldenServer]:
+    with golden_server(bundle) as found:
         yield found
-        found.shutdown()
-        thread.join(timeout=5)
 
 
 def ask(bundle: Path, endpoint: str | None) -> None:
@@ -76,7 +29,7 @@ def ask(bundle: Path, endpoint: str | None) -> None:
 
 
 def test_a_server_that_answers_as_the_source_did_passes(
-    bundle: Path, server: Server, capsys: pytest.CaptureFixture[str]
+    bundle: Path, server: GoldenServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ask(bundle, server.endpoint)
     report = json.loads(capsys.readouterr().out)
@@ -84,31 +37,37 @@ def test_a_server_that_answers_as_the_source_did_passes(
     assert report["protocols"][0]["cases"] == len(server.answers) > 0
 
 
-def test_a_server_with_other_answers_fails_and_the_case_is_named(bundle: Path, server: Server) -> None:
-    server.flip = True
+def test_a_server_with_other_answers_fails_and_the_case_is_named(bundle: Path, server: GoldenServer) -> None:
+    server.spoil = lambda handler, answer, head: handler.send(answer[:-1] + bytes([answer[-1] ^ 0x7F]), head)
     with pytest.raises(ReplayFailed, match="http, case"):
         ask(bundle, server.endpoint)
 
 
-def test_an_error_of_the_server_is_told(bundle: Path, server: Server) -> None:
-    server.status = 503
-    with pytest.raises(FetchFailed, match="answered 503"):
+def test_a_server_that_has_no_time_is_told(bundle: Path, server: GoldenServer) -> None:
+    server.spoil = lambda handler, answer, head: handler.send(b"busy", 4, status=503)
+    with pytest.raises(NotReachable, match="answered 503: 'busy'"):
+        ask(bundle, server.endpoint)
+
+
+def test_a_server_that_refuses_the_recorded_request_fails(bundle: Path, server: GoldenServer) -> None:
+    server.spoil = lambda handler, answer, head: handler.send(b"unexpected shape", 4, status=400)
+    with pytest.raises(ReplayFailed, match="answered 400: 'unexpected shape'"):
         ask(bundle, server.endpoint)
 
 
 def test_a_server_that_is_not_there_is_named(bundle: Path) -> None:
-    with pytest.raises(FetchFailed, match=r"127\.0\.0\.1:1 did not answer"):
+    with pytest.raises(NotReachable, match=r"127\.0\.0\.1:1 did not answer"):
         ask(bundle, "127.0.0.1:1")
 
 
-@pytest.mark.parametrize("endpoint", [None, "somewhere", "host:0", "host:99999", ":8000"])
+@pytest.mark.parametrize("endpoint", [None, "somewhere", "host:0", "host:99999", ":8000", "fd00::1:8000", "[]:8000"])
 def test_an_endpoint_that_is_none_is_refused(bundle: Path, endpoint: str | None) -> None:
     with pytest.raises(InvalidUsage, match="HOST:PORT"):
         ask(bundle, endpoint)
 
 
 def test_only_the_golden_cases_of_a_published_bundle_are_fetched(
-    bundle: Path, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, server: GoldenServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = parse_root(f"file://{tmp_path}/store")
     push(bundle, root, open_store(root, create=True))

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from resources_examples import (
+    BASE,
     GPU,
     OTHER_SETTINGS,
     OWNERS,
     PLAN,
+    REPLAY,
     RESOLVE,
     ROUTE,
     SETTINGS,
@@ -20,7 +22,7 @@ from resources_examples import (
 )
 
 from tidegate.domain import names
-from tidegate.domain.labels import ATTEMPT, COMPONENT, DIGEST, KEY, MODEL, REVISION, ROLE
+from tidegate.domain.labels import ATTEMPT, COMPONENT, DIGEST, KEY, MODEL, REVISION, ROLE, SHARD
 from tidegate.domain.names import ROUTER
 from tidegate.domain.observed import TABLE_KEY, Subject
 from tidegate.domain.plan import Plan, Workload
@@ -63,7 +65,7 @@ def test_every_object_is_complete_and_in_the_namespace_of_the_model(item: dict[s
 def test_an_object_of_a_model_is_found_by_the_models_label(item: dict[str, Any]) -> None:
     labels = item["metadata"]["labels"]
     assert labels[MODEL] == "digits"
-    assert labels[COMPONENT] in ("server", "resolve", "front")
+    assert labels[COMPONENT] in ("server", "resolve", "parity", "front")
     if item["kind"] in ("Deployment", "ControllerRevision"):
         assert labels[REVISION] == item["metadata"]["name"]
 
@@ -79,7 +81,11 @@ def test_every_name_and_label_of_the_longest_model_fits() -> None:
     subject = Subject(name=LONGEST, namespace="n" * 63, uid="u", generation=1)
     revision = stored().model_copy(update={"name": names.revision(LONGEST, "0123abcd")})
     plan = replace(
-        PLAN, revisions=(revision,), workloads=(Workload(revision, 1, "stable"),), resolve=replace(RESOLVE, attempt=99)
+        PLAN,
+        revisions=(revision,),
+        workloads=(Workload(revision, 1, "stable"),),
+        resolve=replace(RESOLVE, attempt=99),
+        replay=replace(REPLAY, revision=revision.name, attempt=99),
     )
     for item in own_objects(replace(observed(), subject=subject), plan, SETTINGS):
         values = [item["metadata"]["name"], *item["metadata"]["labels"].values()]
@@ -99,6 +105,7 @@ def test_memory_comes_first_and_the_address_of_the_model_last() -> None:
         "Deployment/digits-aaaaaaaa",
         "Service/digits-bbbbbbbb",
         "Deployment/digits-bbbbbbbb",
+        "Job/" + names.parity_job("digits", REPLAY.revision, REPLAY.attempt),
         "Service/digits",
     ]
 
@@ -135,22 +142,66 @@ def test_the_table_can_be_read_back_from_what_is_written() -> None:
     assert set(data) == {TABLE_KEY, "lds.json", "cds.json", "rds-digits.json", "rds-letters.json"}
 
 
-def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_rollout() -> None:
+def test_a_full_router_fits_into_its_config_map_though_all_its_models_are_in_a_rollout_and_sampled() -> None:
     models = [f"{'m' * 60}{number:03}" for number in range(MODELS_PER_ROUTER)]
     digest = "sha256:" + "a" * 64
 
     def route(model: str, port: int) -> Route:
-        split = [Backend(revision=names.revision(model, f"{mark:08x}"), weight=33, digest=digest) for mark in range(3)]
-        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split))
+        split = [
+            Backend(revision=names.revision(model, f"{mark:08x}"), weight=33, digest=digest, role=role)
+            for mark, role in enumerate(("stable", "canary", ""))
+        ]
+        more = {"affinity": "Header", "affinity_header": "h" * 128, "sample_percent": 10}
+        return Route(model=model, port=port, timeout_seconds=3600, backends=tuple(split), **more)
 
     table = Table(routes={model: route(model, 20000 + index) for index, model in enumerate(models)})
-    data = router.config_map("n" * 63, (), table, SETTINGS, None)["data"]
+    data = router.config_map("n" * 63, 12, (), table, SETTINGS, None)["data"]
     assert sum(len(key) + len(text.encode()) for key, text in data.items()) <= 1024 * 1024
+
+
+def in_shard(shard: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Own and shared objects of a model whose Service leads to a router that has its route alone."""
+    table = Table(routes={"digits": ROUTE})
+    meta = {"name": "digits", "labels": {SHARD: str(shard)}, "ownerReferences": [{"uid": "u-1"}]}
+    seen = replace(observed(), service={"kind": "Service", "metadata": meta})
+    plan = replace(PLAN, table=table)
+    return own_objects(seen, plan, SETTINGS), router_objects(seen, plan, SETTINGS)
+
+
+def test_a_model_of_a_further_router_leads_to_it_and_to_no_other() -> None:
+    own, shared = in_shard(3)
+    pods = {COMPONENT: "router", SHARD: "3"}
+    by_name = {name(item): item for item in (*own, *shared)}
+    assert by_name["Service/digits"]["spec"]["selector"] == pods
+    assert by_name["Service/digits"]["metadata"]["labels"][SHARD] == "3", "it remembers its router"
+    policy = by_name["NetworkPolicy/digits"]["spec"]["ingress"][0]["from"]
+    assert policy == [{"podSelector": {"matchLabels": found}} for found in (pods, {COMPONENT: "observer"})]
+    for item in shared:
+        assert item["metadata"]["name"] == "tidegate-router-3"
+        assert item["metadata"]["labels"][SHARD] == "3"
+    spec = by_name["Deployment/tidegate-router-3"]["spec"]
+    assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"] == pods
+    assert {"name": "config", "configMap": {"name": "tidegate-router-3"}} in spec["template"]["spec"]["volumes"]
+    for kind, field in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
+        selector = by_name[f"{kind}/tidegate-router-3"]["spec"][field]
+        assert selector == {"matchLabels": pods}
+
+
+def test_a_router_goes_with_the_last_model_that_it_has_a_route_of() -> None:
+    _, shared = in_shard(1)
+    for item in shared:
+        assert [owner["name"] for owner in item["metadata"]["ownerReferences"]] == ["digits"]
+
+
+def test_no_two_routers_have_a_name_in_common() -> None:
+    found = [names.router(shard) for shard in range(100)]
+    assert found[:3] == ["tidegate-router", "tidegate-router-1", "tidegate-router-2"]
+    assert len(set(found)) == 100
 
 
 def test_both_ports_of_the_models_address_lead_to_its_own_listener() -> None:
     service = OWN[-1]
-    assert service["spec"]["selector"] == {COMPONENT: "router"}
+    assert service["spec"]["selector"] == {COMPONENT: "router", SHARD: "0"}
     ports = {p["name"]: (p["port"], p["targetPort"]) for p in service["spec"]["ports"]}
     assert ports == {"http": (8000, ROUTE.port), "grpc": (8001, ROUTE.port)}
 
@@ -181,11 +232,14 @@ def test_a_drain_always_gets_on_and_takes_one_pod_at_a_time() -> None:
     assert [b["spec"]["maxUnavailable"] for b in budgets] == [1, 1]
 
 
-def test_triton_takes_requests_from_routers_only() -> None:
+def test_triton_takes_requests_from_routers_the_observer_and_the_check_of_its_own_model_only() -> None:
     policy = next(item for item in OWN if item["kind"] == "NetworkPolicy")
-    by_port = {p["port"]: rule["from"] for rule in policy["spec"]["ingress"] for p in rule["ports"]}
-    routers = [{"podSelector": {"matchLabels": {COMPONENT: "router"}}}]
-    assert by_port == {8000: routers, 8001: routers, 8002: [{"namespaceSelector": {}}]}
+    found = [(p["port"], who) for rule in policy["spec"]["ingress"] for p in rule["ports"] for who in rule["from"]]
+    routers = {"podSelector": {"matchLabels": {COMPONENT: "router", SHARD: "0"}}}
+    watcher = {"podSelector": {"matchLabels": {COMPONENT: "observer"}}}
+    parity = {"podSelector": {"matchLabels": {MODEL: "digits", COMPONENT: "parity"}}}
+    both = [(port, who) for port in (8000, 8001) for who in (routers, watcher)]
+    assert found == [*both, (8000, parity), (8002, {"namespaceSelector": {}})]
     assert policy["spec"]["podSelector"]["matchLabels"] == {MODEL: "digits", COMPONENT: "server"}
 
 
@@ -211,6 +265,62 @@ def test_a_retry_of_the_resolve_job_is_another_job_and_says_which() -> None:
     assert second["metadata"]["labels"].items() >= {KEY: RESOLVE.key, ATTEMPT: "1"}.items()
     assert second["spec"]["backoffLimit"] == 0
     assert 0 < second["spec"]["activeDeadlineSeconds"] <= 600
+
+
+def job_of(plan: Plan, component: str) -> dict[str, Any]:
+    """The one Job of this kind."""
+    jobs = [o for o in own_objects(observed(), plan, SETTINGS) if o["kind"] == "Job"]
+    (found,) = [job for job in jobs if job["metadata"]["labels"][COMPONENT] == component]
+    return found
+
+
+def test_a_retry_of_the_replay_is_another_job_and_says_which() -> None:
+    first, second = (job_of(replace(PLAN, replay=replace(REPLAY, attempt=n)), "parity") for n in (0, 1))
+    assert first["metadata"]["name"] != second["metadata"]["name"]
+    assert second["metadata"]["labels"].items() >= {REVISION: REPLAY.revision, ATTEMPT: "1"}.items()
+    assert second["spec"]["backoffLimit"] == 0
+    assert 0 < second["spec"]["activeDeadlineSeconds"] <= 600
+
+
+def test_the_pod_of_a_replay_counts_for_no_revision_and_is_let_through_to_triton() -> None:
+    template = job_of(PLAN, "parity")["spec"]["template"]
+    assert REVISION not in template["metadata"]["labels"]
+    policy = next(item for item in OWN if item["kind"] == "NetworkPolicy")
+    allowed = [rule["from"][0]["podSelector"]["matchLabels"] for rule in policy["spec"]["ingress"][:2]]
+    assert [wanted.items() <= template["metadata"]["labels"].items() for wanted in allowed] == [False, True]
+    services = [item["spec"]["selector"] for item in OWN if item["kind"] == "Service"]
+    assert not any(selector.items() <= template["metadata"]["labels"].items() for selector in services)
+
+
+def test_a_replay_asks_every_pod_at_tritons_port_for_the_bundle_of_the_revision() -> None:
+    (container,) = job_of(PLAN, "parity")["spec"]["template"]["spec"]["containers"]
+    verb, uri, *options = container["args"]
+    assert (verb, uri) == ("parity", REPLAY.uri)
+    given = list(zip(options[::2], options[1::2], strict=True))
+    assert ("--digest", REPLAY.digest) in given
+    endpoints = [value for option, value in given if option == "--endpoint"]
+    assert endpoints == ["10.0.0.7:8000", "[fd00::7]:8000"]
+    seconds = int(dict(given)["--timeout"])
+    assert seconds < job_of(PLAN, "parity")["spec"]["activeDeadlineSeconds"]
+
+
+def test_two_bundles_are_read_one_after_the_other_each_with_its_own_credentials() -> None:
+    pod = job_of(replace(PLAN, resolve=replace(RESOLVE, base=BASE)), "resolve")["spec"]["template"]["spec"]
+    (reader,), (comparer,) = pod["initContainers"], pod["containers"]
+    kept = reader["args"][reader["args"].index("--keep") + 1]
+    assert reader["args"][:4] == ["resolve", RESOLVE.uri, "--digest", RESOLVE.digest]
+    assert comparer["args"][:4] == ["contract", BASE.uri, "--digest", BASE.digest]
+    assert comparer["args"][4:6] == ["--successor", kept]
+    secrets = [{e["valueFrom"]["secretKeyRef"]["name"] for e in c["env"]} for c in (reader, comparer)]
+    assert secrets == [{"models-read"}, {"registry-read"}]
+    shared = [mount["name"] for mount in comparer["volumeMounts"] if kept.startswith(mount["mountPath"] + "/")]
+    assert shared == ["tmp"]
+
+
+def test_without_a_bundle_to_compare_with_one_container_does_all() -> None:
+    pod = job_of(PLAN, "resolve")["spec"]["template"]["spec"]
+    assert "initContainers" not in pod
+    assert "--keep" not in pod["containers"][0]["args"]
 
 
 def test_what_the_installation_sets_reaches_every_part_of_the_router() -> None:

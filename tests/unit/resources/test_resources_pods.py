@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from resources_examples import (
+    BASE,
     CPU,
     CPU_SERVER,
     GPU,
@@ -23,13 +24,19 @@ from resources_examples import (
 
 from tidegate.api.v1alpha1 import Model, SecretReference, TemplatePodSpec
 from tidegate.domain.labels import COMPONENT, DIGEST, MODEL, REVISION
+from tidegate.domain.plan import Plan
 from tidegate.domain.revision import Pins
 from tidegate.resources.build import own_objects, router_objects
 from tidegate.resources.jobs import resolve_job
 from tidegate.resources.packager import CREDENTIAL_KEYS
 from tidegate.resources.triton import EXIT_TIMEOUT, pod_template
 
-OBJECTS = [*own_objects(observed(), PLAN, SETTINGS), *router_objects(observed(), PLAN, SETTINGS)]
+COMPARING = Plan(resolve=replace(RESOLVE, base=BASE, attempt=7))
+OBJECTS = [
+    *own_objects(observed(), PLAN, SETTINGS),
+    *own_objects(observed(), COMPARING, SETTINGS),
+    *router_objects(observed(), PLAN, SETTINGS),
+]
 PODS = dict(pod_specs(OBJECTS))
 EVERY_POD = pytest.mark.parametrize("spec", PODS.values(), ids=PODS.keys())
 
@@ -41,7 +48,7 @@ def server(template: dict[str, Any]) -> dict[str, Any]:
 
 def test_these_are_all_kinds_of_pods() -> None:
     assert {place.split("/")[0] for place in PODS} == {"Deployment", "Job"}
-    assert len(PODS) == 4
+    assert len(PODS) == 6
 
 
 @EVERY_POD

@@ -13,11 +13,12 @@ from typer.testing import CliRunner, Result
 
 from tidegate import __version__, cli
 from tidegate.adapters import api
+from tidegate.adapters.prometheus import Prometheus
 from tidegate.resources.settings import DEFAULT_LIMITS, DEFAULT_REQUESTS
 from tidegate.runtime import app
 from tidegate.runtime.app import Options
 
-RUN = ["run", "--packager-image", "packager:1", "--router-image", "envoy:1"]
+RUN = ["run", "--packager-image", "packager:1", "--router-image", "envoy:1", "--observer-image", "observer:1"]
 ROOT = Path(__file__).parents[3]
 
 
@@ -107,7 +108,7 @@ def test_an_option_that_cannot_be_used_is_named(started: list[Options], args: li
     assert started == []
 
 
-@pytest.mark.parametrize("missing", ["--packager-image", "--router-image"])
+@pytest.mark.parametrize("missing", ["--packager-image", "--router-image", "--observer-image"])
 def test_an_image_that_is_missing_is_asked_for(started: list[Options], missing: str) -> None:
     place = RUN.index(missing)
     result = invoke(*RUN[:place], *RUN[place + 2 :])
@@ -130,9 +131,36 @@ def test_every_option_reaches_the_operator(started: list[Options]) -> None:
 
 def test_options_can_come_from_the_environment(started: list[Options]) -> None:
     env = {"TIDEGATE_PACKAGER_IMAGE": "p:2", "TIDEGATE_ROUTER_IMAGE": "r:2", "TIDEGATE_DRAIN_SECONDS": "7"}
+    env["TIDEGATE_OBSERVER_IMAGE"] = "o:2"
     assert invoke("run", **env).exit_code == 0
     settings = started[0].settings
     assert (settings.packager_image, settings.router_image, settings.drain_seconds) == ("p:2", "r:2", 7)
+
+
+def test_a_prometheus_reaches_the_operator_and_none_is_none(started: list[Options], tmp_path: Path) -> None:
+    assert invoke(*RUN).exit_code == 0
+    assert invoke(*RUN, "--prometheus-url", "http://prometheus:9090").exit_code == 0
+    assert invoke(*RUN, TIDEGATE_PROMETHEUS_URL="https://thanos", TIDEGATE_PROMETHEUS_TOKEN_FILE="/t").exit_code == 0
+    assert [isinstance(options.prometheus, Prometheus) for options in started] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["--prometheus-url", "prometheus:9090"], "is no address"),
+        (["--prometheus-url", "http://prometheus", "--prometheus-token-file", "/t"], "a token is sent by https only"),
+        (["--prometheus-url", "https://p", "--prometheus-ca-file", "/absent/ca.crt"], "does not exist"),
+        (["--prometheus-token-file", "/t"], "a token or certificates without an address"),
+        (["--prometheus-ca-file", "/ca.crt"], "a token or certificates without an address"),
+    ],
+)
+def test_a_prometheus_that_could_not_work_ends_in_one_sentence(
+    started: list[Options], args: list[str], sentence: str
+) -> None:
+    result = invoke(*RUN, *args)
+    assert (result.exit_code, started) == (2, [])
+    assert sentence in result.output
+    assert "Traceback" not in result.output
 
 
 def test_without_a_cluster_the_operator_ends_with_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

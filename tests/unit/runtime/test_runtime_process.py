@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import kopf
@@ -19,13 +18,15 @@ from resources_examples import OTHER_SETTINGS, PLAN, SETTINGS, observed
 
 from tidegate.adapters.api import client
 from tidegate.api.v1alpha1 import GROUP, PLURAL, VERSION
-from tidegate.domain.labels import COMPONENT, MODEL
+from tidegate.domain.labels import COMPONENT, MODEL, SHARD
+from tidegate.domain.observed import Raw
+from tidegate.domain.plan import Poke
 from tidegate.resources.build import own_objects
 from tidegate.runtime import app, metrics
 from tidegate.runtime.app import Options, identity
 from tidegate.runtime.handlers import CHILDREN, configure_kopf, registry
 from tidegate.runtime.metrics import Heartbeat, observe, serve
-from tidegate.runtime.reconcile import Reconciler
+from tidegate.runtime.writes import ensure
 
 LOOPBACK = "127.0.0.1"
 
@@ -105,10 +106,12 @@ class Watches:
         self.registry = registry(self.queue)  # type: ignore[arg-type]
         self.handlers = list(self.registry._watching.get_all_handlers())
 
-    def event(self, plural: str, name: str, kind: str | None = None, labels: dict[str, str] | None = None) -> None:
+    def event(
+        self, plural: str, name: str, kind: str | None = None, labels: dict[str, str] | None = None, **more: Any
+    ) -> None:
         self.queue.woken.clear()
         (handler,) = [h for h in self.handlers if h.selector.plural == plural or h.selector.any_name == plural]
-        asyncio.run(handler.fn(namespace="vision", name=name, type=kind, labels=labels or {}))
+        asyncio.run(handler.fn(namespace="vision", name=name, type=kind, labels=labels or {}, **{"body": {}, **more}))
 
 
 @pytest.fixture
@@ -134,6 +137,46 @@ def test_whatever_happens_to_a_router_wakes_every_model_of_the_namespace(watches
         watches.event(PLURAL, name, "ADDED")
     watches.event(plural, "tidegate-router", labels={COMPONENT: "router"})
     assert watches.queue.woken == [("vision", "digits"), ("vision", "letters")]
+
+
+def written(watches: Watches, shard: str, *models: str) -> None:
+    """A router's table is seen, with routes of these models."""
+    data = {"lds.json": "{}", "cds.json": "{}", "table.json": "{}"} | {f"rds-{name}.json": "{}" for name in models}
+    watches.event("configmaps", "r", "MODIFIED", {COMPONENT: "router", SHARD: shard}, body={"data": data})
+
+
+@pytest.fixture
+def two_routers(watches: Watches) -> Watches:
+    for name in ("digits", "letters", "signs"):
+        watches.event(PLURAL, name, "ADDED")
+    written(watches, "0", "digits", "letters")
+    written(watches, "1", "signs")
+    return watches
+
+
+@pytest.mark.parametrize(("shard", "woken"), [("0", ["digits", "letters"]), ("1", ["signs"])])
+def test_what_happens_to_one_of_several_routers_wakes_its_own_models(
+    two_routers: Watches, shard: str, woken: list[str]
+) -> None:
+    two_routers.event("pods", "r-1", labels={COMPONENT: "router", SHARD: shard})
+    assert two_routers.queue.woken == [("vision", name) for name in woken]
+
+
+def test_a_model_whose_route_was_taken_out_of_a_table_is_woken_by_that(two_routers: Watches) -> None:
+    written(two_routers, "0", "digits")
+    assert two_routers.queue.woken == [("vision", "digits"), ("vision", "letters")]
+    written(two_routers, "0", "digits")
+    assert two_routers.queue.woken == [("vision", "digits")]
+
+
+def test_a_router_that_was_never_seen_wakes_every_model(two_routers: Watches) -> None:
+    two_routers.event("pods", "r-1", labels={COMPONENT: "router", SHARD: "2"})
+    assert len(two_routers.queue.woken) == 3
+
+
+def test_a_deleted_model_wakes_those_of_its_own_router(two_routers: Watches) -> None:
+    two_routers.event(PLURAL, "digits", "DELETED")
+    assert two_routers.queue.woken == [("vision", "letters")]
 
 
 def test_a_deleted_model_is_forgotten_and_its_neighbours_take_its_route_out(watches: Watches) -> None:
@@ -228,19 +271,17 @@ class Writes:
     def apply(self, manifest: dict[str, Any], *, force: bool) -> None:
         self.applied.append(f"{manifest['kind']}/{manifest['metadata']['name']}")
 
+    def delete(self, existing: Raw) -> None:
+        raise AssertionError("nothing is to be deleted")
 
-def reconciler(writes: Writes) -> Reconciler:
-    class Clock:
-        def now(self) -> datetime:
-            return datetime(2026, 1, 1, tzinfo=UTC)
-
-    return Reconciler(writes, None, Clock(), OTHER_SETTINGS)  # type: ignore[arg-type]
+    def poke(self, namespace: str, poke: Poke) -> None:
+        raise AssertionError("no router is to be told anything")
 
 
 def test_what_already_is_as_it_should_be_costs_no_request() -> None:
     writes = Writes()
     for manifest in own_objects(observed(), PLAN, SETTINGS):
-        reconciler(writes)._ensure(manifest, json.loads(json.dumps(manifest)))
+        ensure(writes, manifest, json.loads(json.dumps(manifest)))
     assert writes.applied == []
 
 
@@ -251,7 +292,7 @@ def test_what_nobody_may_change_does_not_stop_the_model_when_an_upgrade_would_wr
     before: dict[str, Any] = json.loads(json.dumps(wanted))
     content = before["spec"]["template"]["spec"]["containers"][0] if kind == "Job" else before["data"]
     content["image" if kind == "Job" else "version"] = "older"
-    reconciler(writes)._ensure(wanted, before)
+    ensure(writes, wanted, before)
     assert writes.applied == []
 
 
@@ -260,5 +301,5 @@ def test_a_label_or_an_owner_that_somebody_removed_comes_back() -> None:
         writes = Writes()
         before: dict[str, Any] = json.loads(json.dumps(wanted))
         del before["metadata"]["ownerReferences"]
-        reconciler(writes)._ensure(wanted, before)
+        ensure(writes, wanted, before)
         assert writes.applied == [f"{wanted['kind']}/{wanted['metadata']['name']}"]

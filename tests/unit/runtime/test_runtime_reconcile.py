@@ -25,7 +25,7 @@ class Recorder:
         self.writes: list[str] = []
 
     def find(self, namespace: str, name: str) -> Found:
-        return Found(SUBJECT, "1", make_spec(1), ModelDeploymentStatus(), {})
+        return Found(SUBJECT, "1", make_spec(1), ModelDeploymentStatus(), {"metadata": {}})
 
     def observe(self, subject: Subject) -> Observed:
         return Observed(subject=subject, pins=Pins(packager_image="tidegate/packager:1"), owners=self.owners)
@@ -36,7 +36,7 @@ class Recorder:
 
 def reconcile(owners: tuple[Owner, ...]) -> tuple[Recorder, object]:
     cluster = Recorder(owners)
-    telemetry = SimpleNamespace(reports=lambda routers, table: ())
+    telemetry = SimpleNamespace(reports=lambda routers, table, revisions: ())
     clock = SimpleNamespace(now=lambda: datetime(2030, 1, 1, tzinfo=UTC))
     work = Reconciler(cast(Cluster, cluster), cast(Telemetry, telemetry), cast(Clock, clock), SETTINGS)
     return cluster, work("vision", "digits")

@@ -22,3 +22,11 @@ def log_ratios(requests: int, bad: int, limit: float) -> list[float]:
     if limit <= 0:
         return [PROVEN if bad else 0.0] * len(ODDS)
     return [bad * log(odds) - requests * log1p(min(limit, 1.0) * (odds - 1)) for odds in ODDS]
+
+
+def log_ratios_below(requests: int, bad: int, share: float) -> list[float]:
+    """The other way round: log likelihood ratios of lower shares against ``share``, which is between 0 and 1.
+
+    The expectation of its exponential is at most 1 for every share of at least ``share``.
+    """
+    return [-bad * log(odds) - requests * log1p(share * (1 / odds - 1)) for odds in ODDS]

@@ -61,9 +61,10 @@ class Memory:
 
     ``failed`` never becomes False again. ``step_requests`` counts the canary's since the current step began.
     ``canary`` and ``stable`` are what was compared with each other since the rollout began, ``recent`` the same of
-    late; ``limited`` is what was held against the absolute limit. The bets are the evidence against "no worse than
-    stable", "no worse than the limit" and "no worse than stable plus the margin". ``breached_seconds`` is for PromQL:
-    how long the value has been beyond its limit without a break.
+    late; ``limited`` is what was held against the absolute limit, ``noise`` what was asked of stable twice. The bets
+    are the evidence against "no worse than stable", "no worse than the limit", "no worse than stable plus the margin",
+    "no worse than so much noise" and "there is so much noise". ``breached_seconds`` is for PromQL: how long the value
+    has been beyond its limit without a break.
     """
 
     failed: bool = False
@@ -71,10 +72,13 @@ class Memory:
     canary: Tally = field(default_factory=Tally)
     stable: Tally = field(default_factory=Tally)
     limited: Tally = field(default_factory=Tally)
+    noise: Tally = field(default_factory=Tally)
     recent: Recent = field(default_factory=Recent)
     against_stable: Bet = field(default_factory=Bet)
     against_limit: Bet = field(default_factory=Bet)
     against_margin: Bet = field(default_factory=Bet)
+    above_noise: Bet = field(default_factory=Bet)
+    against_noise: Bet = field(default_factory=Bet)
     breached_seconds: float = 0.0
 
     def at_a_new_step(self) -> "Memory":
@@ -85,6 +89,7 @@ class Memory:
             against_stable=self.against_stable.at_a_new_step(),
             against_limit=self.against_limit.at_a_new_step(),
             against_margin=self.against_margin.at_a_new_step(),
+            above_noise=self.above_noise.at_a_new_step(),
         )
 
     def to_wire(self) -> dict[str, Any]:
@@ -92,7 +97,7 @@ class Memory:
         wire: dict[str, Any] = {"failed": True} if self.failed else {}
         for name, number in (("stepRequests", self.step_requests), ("breachedSeconds", self.breached_seconds)):
             wire |= {name: number} if number else {}
-        for name, tally in (("canary", self.canary), ("stable", self.stable), ("limited", self.limited)):
+        for name, tally in self._tallies().items():
             wire |= {name: [tally.requests, tally.bad]} if tally != Tally() else {}
         wire |= {"recent": list(self.recent.numbers())} if self.recent != Recent() else {}
         for name, bet in self._bets().items():
@@ -102,27 +107,35 @@ class Memory:
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> "Memory":
         """The memory that ``to_wire`` wrote. Raises ValueError, TypeError or KeyError for anything else."""
-        stable_bet, limit_bet, margin_bet = (_bet(wire.get(name)) for name in cls()._bets())
-        tallies = (Tally(*(int(n) for n in wire.get(name, (0, 0)))) for name in ("canary", "stable", "limited"))
-        canary, stable, limited = tallies
+        stable_bet, limit_bet, margin_bet, above_noise, against_noise = (_bet(wire.get(name)) for name in cls()._bets())
+        tallies = (Tally(*(int(n) for n in wire.get(name, (0, 0)))) for name in cls()._tallies())
+        canary, stable, limited, noise = tallies
         return cls(
             failed=wire.get("failed", False) is True,
             step_requests=int(wire.get("stepRequests", 0)),
             canary=canary,
             stable=stable,
             limited=limited,
+            noise=noise,
             recent=Recent(*(float(n) for n in wire.get("recent", ()))),
             against_stable=stable_bet,
             against_limit=limit_bet,
             against_margin=margin_bet,
+            above_noise=above_noise,
+            against_noise=against_noise,
             breached_seconds=float(wire.get("breachedSeconds", 0.0)),
         )
+
+    def _tallies(self) -> dict[str, Tally]:
+        return {"canary": self.canary, "stable": self.stable, "limited": self.limited, "noise": self.noise}
 
     def _bets(self) -> dict[str, Bet]:
         return {
             "againstStable": self.against_stable,
             "againstLimit": self.against_limit,
             "againstMargin": self.against_margin,
+            "aboveNoise": self.above_noise,
+            "againstNoise": self.against_noise,
         }
 
 

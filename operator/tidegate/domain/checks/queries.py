@@ -9,6 +9,14 @@ from tidegate.domain.checks.verdict import Finding, Verdict
 from tidegate.domain.checks.windows import Window
 
 
+@dataclass(frozen=True)
+class QueryAnswer:
+    """What a query gave: one number, which may be NaN or infinite, or None; ``why`` says why it is not a finite one."""
+
+    value: float | None = None
+    why: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueryCheck:
     """Fails when the query's value is beyond ``minimum`` or ``maximum`` for ``sustained_seconds`` without a break.
@@ -27,7 +35,8 @@ class QueryCheck:
             return memory, self._finding(Verdict.FAIL, memory, None, f"was {self._bounds(beyond=True)} for too long")
         value = window.values.get(self.name)
         if value is None or not isfinite(value):
-            return memory, no_data(self.name, memory, "the query had no result, or no finite one")
+            why = window.reasons.get(self.name, "the query had no result, or no finite one")
+            return memory, no_data(self.name, memory, why)
         memory = replace(memory, limited=memory.limited.plus(1, 0))
         within = (self.maximum is None or value <= self.maximum) and (self.minimum is None or value >= self.minimum)
         if within:

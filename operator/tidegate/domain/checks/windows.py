@@ -79,11 +79,23 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Predictions of the canary that were compared with stable's for the same input, and how many of them agree."""
+class NoiseFloor:
+    """Predictions of stable that were compared with its own for the same input, and how many of them agree."""
 
     compared: int = 0
     agreed: int = 0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Predictions of the canary that were compared with stable's for the same input, and how many of them agree.
+
+    ``noise`` is None where nobody compares stable with itself: its predictions then are taken as repeatable.
+    """
+
+    compared: int = 0
+    agreed: int = 0
+    noise: NoiseFloor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,8 @@ class Window:
 
     ``stable`` and ``canary`` are over the same time; None when the routers gave no reading for it. ``agreement`` is
     None while nobody compares predictions. ``values`` has the results of PromQL queries by the name of the check; a
-    query without a result, or with NaN, is absent or NaN. ``seconds`` is the length of the window.
+    query without a result, or with NaN, is absent or NaN, and ``reasons`` says why. ``seconds`` is the length of the
+    window.
     """
 
     seconds: float
@@ -100,6 +113,7 @@ class Window:
     canary: Traffic | None = None
     agreement: Agreement | None = None
     values: Mapping[str, float] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

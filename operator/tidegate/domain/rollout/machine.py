@@ -1,18 +1,17 @@
 """The rollout machine: from one step to the next, and what share of requests that means.
 
 A step has three moments: its weight is wanted, the pods and routers are ready for it, and every router has it. The
-hold counts from the last one, so that a slow start never shortens the time a weight is watched.
+hold counts from the last one, so that a slow start never shortens the time a weight is watched. A step that is judged
+ends when its hold is over and the checks pass at that very look; one that fails ends the rollout at once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil
 
-from tidegate.api.status import RolloutStatus
-from tidegate.api.v1alpha1 import Step
-
-FULL = 100
+from tidegate.api.status import Aborted, Reason, RolloutStatus
+from tidegate.domain.checks.verdict import Verdict
+from tidegate.domain.rollout.gate import at_a_new_step
+from tidegate.domain.rollout.steps import FULL, Steps, hold_at, is_judged, pods_for, weight_at
 
 
 @dataclass(frozen=True)
@@ -20,86 +19,135 @@ class Canary:
     """What is seen of the revision that takes over.
 
     ``ready`` counts ready pods; ``known`` says that every router can reach all of them; ``weight`` is the share that
-    every router was seen to give it, in percent, or None while routers differ or have not been seen.
+    every router was seen to give it, in percent, or None while routers differ or have not been seen. ``passes`` says
+    that the checks pass at this look, ``parity`` that its golden cases were answered as recorded.
     """
 
     ready: int
     known: bool
     weight: int | None
+    passes: bool = False
+    parity: bool = False
 
 
-def begin(revision: str, steps: Sequence[Step], now: datetime) -> RolloutStatus:
+@dataclass(frozen=True)
+class Course:
+    """How a rollout is run: its steps, the pods at full size and for the step, and whether somebody holds it."""
+
+    steps: Steps
+    replicas: int
+    whole: bool = False
+    """All pods before any request: for strategies that move everything at once."""
+    paused: bool = False
+
+    def pods(self, index: int) -> int:
+        """Pods that must be ready before a step begins."""
+        return self.replicas if self.whole else pods_for(self.replicas, weight_at(self.steps, index))
+
+
+def begin(revision: str, steps: Steps, now: datetime, *, known_good: bool = False) -> RolloutStatus:
     """A rollout before its first step."""
-    return RolloutStatus(revision=revision, step=0, steps=len(steps), weight=0, started_at=now, progressed_at=now)
+    return RolloutStatus(
+        revision=revision,
+        step=0,
+        steps=0 if known_good else len(steps),
+        weight=0,
+        started_at=now,
+        progressed_at=now,
+        known_good=known_good or None,
+    )
 
 
-def weight_at(steps: Sequence[Step], index: int) -> int:
-    """Weight of a step, in percent; past the last step everything."""
-    return steps[index].weight if index < len(steps) else FULL
-
-
-def pods_for(replicas: int, weight: int) -> int:
-    """Pods that a share of the requests needs when ``replicas`` pods serve all of them.
-
-    E.g. 3 replicas at 5 % need 1 pod, at 50 % they need 2.
-    """
-    return max(1, ceil(replicas * weight / FULL)) if replicas else 0
-
-
-def pods_wanted(rollout: RolloutStatus, steps: Sequence[Step], replicas: int) -> int:
-    """Pods that must be ready before the current step's weight is given."""
-    return pods_for(replicas, weight_at(steps, rollout.step))
-
-
-def hold_left(rollout: RolloutStatus, steps: Sequence[Step], now: datetime) -> timedelta | None:
-    """What is left of the current step's hold; None while the hold has not begun or no step is left."""
-    if rollout.step_started_at is None or rollout.step >= len(steps):
+def hold_left(rollout: RolloutStatus, steps: Steps, now: datetime) -> timedelta | None:
+    """What is left of the current step's hold; None where it has not begun or the step does not end by time."""
+    hold = hold_at(steps, rollout.step)
+    if rollout.step_started_at is None or hold is None:
         return None
-    return max(rollout.step_started_at + steps[rollout.step].hold - now, timedelta(0))
+    return max(rollout.step_started_at + hold - now, timedelta(0))
 
 
-def _settle(rollout: RolloutStatus, steps: Sequence[Step], canary: Canary, now: datetime) -> RolloutStatus:
-    """Start the hold once every router has the step's weight."""
-    on_target = rollout.weight == weight_at(steps, rollout.step)
-    if rollout.step_started_at is None and on_target and canary.weight == rollout.weight:
-        return rollout.model_copy(update={"step_started_at": now, "progressed_at": now})
-    return rollout
+def abort(rollout: RolloutStatus, reason: Reason, message: str, now: datetime) -> RolloutStatus:
+    """Give the rollout up: everything goes back to stable. The first reason and time are kept."""
+    if rollout.aborted:
+        return rollout
+    given_up = Aborted(reason=reason.value, message=message[:4096], time=now.replace(microsecond=0))
+    return rollout.model_copy(update={"weight": 0, "step_started_at": None, "aborted": given_up})
 
 
-def advance(
-    rollout: RolloutStatus,
-    steps: Sequence[Step],
-    *,
-    replicas: int,
-    canary: Canary,
-    paused: bool,
-    now: datetime,
-) -> RolloutStatus:
-    """One look at the rollout.
+def skip(rollout: RolloutStatus, *, everything: bool, now: datetime) -> RolloutStatus:
+    """Go on to the next step, or past the last one, whatever the current step waits for."""
+    step = rollout.steps if everything else min(rollout.step + 1, rollout.steps)
+    return _enter(rollout, step, now) if step != rollout.step else rollout
 
-    The weight falls to 0 when no pod of the canary is ready, rises to the step's weight when enough pods are ready and
-    known to every router, and the next step comes when the hold is over. A paused rollout never rises.
+
+def _enter(rollout: RolloutStatus, step: int, now: datetime) -> RolloutStatus:
+    fresh = {"step_started_at": None, "progressed_at": now, "verdict": None, "extended": None}
+    return rollout.model_copy(update={"step": step, **fresh})
+
+
+def _settle(rollout: RolloutStatus, course: Course, canary: Canary, now: datetime) -> RolloutStatus:
+    """Start the hold once the pods are there and every router has the step's weight."""
+    target = weight_at(course.steps, rollout.step)
+    if rollout.step_started_at is not None or rollout.weight != target or canary.weight != target:
+        return rollout
+    if target == 0 and canary.ready < course.pods(rollout.step):
+        return rollout
+    return rollout.model_copy(update={"step_started_at": now, "progressed_at": now})
+
+
+def _over(rollout: RolloutStatus, course: Course, canary: Canary, now: datetime) -> bool:
+    """True when the current step has nothing left to wait for."""
+    if rollout.step_started_at is None or rollout.step >= len(course.steps):
+        return False
+    if course.steps[rollout.step].parity:
+        return canary.parity
+    if hold_left(rollout, course.steps, now) != timedelta(0):
+        return False
+    return canary.passes or not is_judged(course.steps, rollout.step)
+
+
+def advance(rollout: RolloutStatus, course: Course, canary: Canary, now: datetime) -> RolloutStatus:
+    """The step that a rollout which is not given up is at, after one look.
+
+    It loses its hold when no pod of the canary is ready, and the next step comes when this one is over. A paused
+    rollout goes on to no other step.
     """
-    bounded = {"steps": len(steps), "step": min(rollout.step, len(steps))}
-    rollout = rollout.model_copy(update=bounded)
+    steps = len(course.steps)
+    rollout = rollout.model_copy(update={"steps": steps, "step": min(rollout.step, steps)})
     if canary.ready == 0:
-        lost = rollout.weight > 0
+        lost = rollout.weight > 0 or rollout.step_started_at is not None
         # The deadline counts from the loss: before it, the rollout was where it should be.
         since = {"progressed_at": now} if lost else {}
         return rollout.model_copy(update={"weight": 0, "step_started_at": None} | since)
-    rollout = _settle(rollout, steps, canary, now)
-    if paused:
+    rollout = _settle(rollout, course, canary, now)
+    if course.paused:
         return rollout
-    if hold_left(rollout, steps, now) == timedelta(0):
-        rollout = rollout.model_copy(update={"step": rollout.step + 1, "step_started_at": None, "progressed_at": now})
-    target = weight_at(steps, rollout.step)
-    if canary.ready >= pods_for(replicas, target) and canary.known and rollout.weight != target:
-        rollout = rollout.model_copy(update={"weight": target, "step_started_at": None})
+    if _over(rollout, course, canary, now):
+        return _enter(rollout, rollout.step + 1, now)
+    if is_judged(course.steps, rollout.step) and hold_left(rollout, course.steps, now) == timedelta(0):
+        return rollout.model_copy(update={"extended": True})
+    return rollout
+
+
+def weigh(rollout: RolloutStatus, course: Course, canary: Canary, weight: int, now: datetime) -> RolloutStatus:
+    """The rollout with the share that the canary's pods can carry now, on the way to the step's; see ``sizing``."""
+    if course.paused:
+        weight = min(weight, rollout.weight)
+    if weight != rollout.weight:
+        rose = weight > rollout.weight
+        evidence = at_a_new_step(rollout.evidence) if rose else rollout.evidence
+        moved = {"progressed_at": now} if rose else {}
+        rollout = rollout.model_copy(update={"weight": weight, "step_started_at": None, "evidence": evidence} | moved)
     # A last step of 100 % and the promotion have one weight: no router has to be waited for.
-    return _settle(rollout, steps, canary, now)
+    return _settle(rollout, course, canary, now)
 
 
 def finished(rollout: RolloutStatus, canary: Canary) -> bool:
     """True when every router gives everything to the new revision and no step is left."""
     past_steps = rollout.step >= rollout.steps
     return past_steps and rollout.step_started_at is not None and rollout.weight == canary.weight == FULL
+
+
+def remember(rollout: RolloutStatus, verdict: Verdict | None, evidence: dict[str, object] | None) -> RolloutStatus:
+    """The rollout with what the checks said and remember."""
+    return rollout.model_copy(update={"verdict": verdict.value if verdict else None, "evidence": evidence})

@@ -1,0 +1,35 @@
+"""``tidegate simulate``: decisions replayed over recorded or made-up traffic; each is loaded when it is named.
+
+Simulations may need what the operator's image does not hold.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+SIMULATIONS = {"rollout": "tidegate.simulation.rollout", "scaling": "tidegate.simulation.cli"}
+"""Module of each simulation; its ``app`` is a typer with one command or several."""
+
+
+class LazyGroup(TyperGroup):
+    """Commands that are imported when somebody asks for them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all simulations."""
+        return [*super().list_commands(ctx), *SIMULATIONS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The simulation, loaded now; None when there is none of this name."""
+        if cmd_name in SIMULATIONS:
+            return typer.main.get_command(import_module(SIMULATIONS[cmd_name]).app)
+        return super().get_command(ctx, cmd_name)
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, help="Replay decisions over recorded or made-up traffic.")
+
+
+@app.callback()
+def _simulate() -> None:
+    """Replay decisions over recorded or made-up traffic."""
