@@ -72,7 +72,7 @@ lock:
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --extra observer --output-file requirements/observer.txt
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK) --group dev --extra operator --extra torch --extra sklearn \
 		--extra xgboost --extra lightgbm --extra keras --extra mlflow --extra oci --extra sign --extra observer \
-		--output-file requirements/dev.txt
+		--extra simulate --output-file requirements/dev.txt
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --group pyproject.toml:bench \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --output-file requirements/bench.txt

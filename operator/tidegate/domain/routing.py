@@ -15,8 +15,9 @@ from pydantic import Field
 
 from tidegate.api.types import ApiModel
 from tidegate.domain.checks.windows import Traffic
+from tidegate.domain.scaling.load import Load
 
-RENDERING = 5
+RENDERING = 6
 """Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
 FIRST_PORT = 20000
 MODELS_PER_ROUTER = 38
@@ -41,7 +42,8 @@ class Route(ApiModel):
     """How one model's requests are split.
 
     With an ``affinity`` a client stays on its revision: by its address, or by the value of ``affinity_header``.
-    ``sample_percent`` of the inferences are handed to the observer as well.
+    ``sample_percent`` of the inferences are handed to the observer as well. ``can_hold`` gives the router what it needs
+    to hold requests; while ``hold`` is True they wait for a pod, as long as the time-out lets them.
     """
 
     model: str
@@ -51,6 +53,8 @@ class Route(ApiModel):
     affinity_header: str = ""
     backends: tuple[Backend, ...] = ()
     sample_percent: int = 0
+    can_hold: bool = False
+    hold: bool = False
 
     def shares(self) -> tuple[Backend, ...]:
         """The backends with a weight, in the order in which clients are dealt out to them.
@@ -118,7 +122,8 @@ def _version(content: object) -> str:
 def split_version(route: Route) -> str:
     """Version of how a model's requests are split by weight: what decisions rest on."""
     split = tuple(b.model_copy(update={"role": ""}) for b in route.shares())
-    return _version(["split", route.model_copy(update={"backends": split, "sample_percent": 0}).to_wire()])
+    beside = {"sample_percent": 0, "can_hold": False}
+    return _version(["split", route.model_copy(update={"backends": split, **beside}).to_wire()])
 
 
 def route_version(route: Route) -> str:
@@ -139,13 +144,15 @@ def sampled(table: Table) -> bool:
 
 def listeners_version(table: Table) -> str:
     """Version of all listeners of a router (Envoy LDS)."""
-    return _version(["lds", [[r.model, r.port] for r in table.routes.values()]])
+    holds = any(r.can_hold for r in table.routes.values())
+    return _version(["lds", [[r.model, r.port] for r in table.routes.values()], holds])
 
 
 def clusters_version(table: Table) -> str:
     """Version of all clusters of a router (Envoy CDS)."""
     revisions = sorted(b.revision for r in table.routes.values() for b in r.backends)
-    return _version(["cds", revisions, *(["observer"] if sampled(table) else [])])
+    holding = sorted(r.model for r in table.routes.values() if r.can_hold)
+    return _version(["cds", revisions, holding, *(["observer"] if sampled(table) else [])])
 
 
 def table_version(table: Table) -> str:
@@ -160,7 +167,7 @@ class RouterReport:
 
     ``endpoints`` holds, by cluster name, the addresses the router would send requests to. ``traffic`` holds what the
     router has counted since it started, HTTP and gRPC together, by revision; one that was not asked for, or could not
-    be read, is absent, and the rest of the report is as good without it.
+    be read, is absent, and the rest of the report is as good without it. ``loads`` holds what scaling needs to know.
     """
 
     pod: str
@@ -170,6 +177,7 @@ class RouterReport:
     routes: Mapping[str, str] = field(default_factory=dict)
     endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
     traffic: Mapping[str, Traffic] = field(default_factory=dict)
+    loads: Mapping[str, Load] = field(default_factory=dict)
 
 
 def http_cluster(revision: str) -> str:
@@ -180,6 +188,16 @@ def http_cluster(revision: str) -> str:
 def grpc_cluster(revision: str) -> str:
     """Envoy's cluster of a revision's gRPC ports."""
     return f"{revision}-grpc"
+
+
+def holding(cluster: str) -> str:
+    """The cluster that leads to a revision's pods, or while there are none to where requests are held."""
+    return f"{cluster}-or-hold"
+
+
+def waiting_room(model: str, protocol: str) -> str:
+    """The cluster in which a model's requests are held; ``protocol`` is http or grpc."""
+    return f"{model}-hold-{protocol}"
 
 
 def serves(report: RouterReport, route: Route) -> bool:

@@ -1,4 +1,4 @@
-"""``tidegate simulate``: what a scaling policy would do to traffic, and what it would cost."""
+"""``tidegate simulate scaling``: what a scaling policy would do to traffic, and what it would cost."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -15,7 +15,7 @@ from tidegate.simulation.rivals import HorizontalPodAutoscaler, KnativePodAutosc
 from tidegate.simulation.run import Scaler
 from tidegate.simulation.traffic import GENERATORS, BadTraffic, generate, read
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 class PolicyName(StrEnum):
@@ -64,8 +64,8 @@ def _model(startup: float, service_ms: float, each_ms: float, batch: int, instan
     return model
 
 
-@app.callback(invoke_without_command=True)
-def simulate(
+@app.command()
+def scaling(
     traffic: Annotated[
         str, typer.Option(help=f"One of {', '.join(GENERATORS)}, or a CSV with arrival times in seconds.")
     ] = "bursty",

@@ -1,13 +1,16 @@
 """The simulator keeps its own promises: queueing theory, the published algorithms, the optimum, and bad files."""
 
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tidegate.cli import app
 from tidegate.domain.scaling.window import Sample
-from tidegate.simulation.cli import app
 from tidegate.simulation.compare import Row
 from tidegate.simulation.fleet import Fleet
 from tidegate.simulation.model import Model
@@ -166,7 +169,20 @@ def test_a_bad_trace_is_refused_in_a_sentence(tmp_path: Path, text: str, sentenc
 
 
 def test_the_command_prints_a_table_and_draws(tmp_path: Path) -> None:
-    given = ["--traffic", "steps", "--seconds", "120", "--rate", "20", "--startup", "15", "--plot", str(tmp_path)]
+    given = [
+        "simulate",
+        "scaling",
+        "--traffic",
+        "steps",
+        "--seconds",
+        "120",
+        "--rate",
+        "20",
+        "--startup",
+        "15",
+        "--plot",
+        str(tmp_path),
+    ]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
     for name in ("Tidegate", "HPA 50%", "HPA 70%", "KPA 50%", "KPA 70%", "static peak", "reactive bound"):
@@ -182,10 +198,21 @@ def test_the_command_prints_a_table_and_draws(tmp_path: Path) -> None:
     ],
 )
 def test_the_command_refuses_in_a_sentence(given: list[str], sentence: str) -> None:
-    result = CliRunner().invoke(app, given)
+    result = CliRunner().invoke(app, ["simulate", "scaling", *given])
     assert result.exit_code == 2
     assert sentence in result.output
     assert "Traceback" not in result.output
+
+
+def test_without_numpy_the_command_says_how_to_get_it() -> None:
+    code = "import sys; sys.modules['numpy'] = None\nfrom tidegate.cli import app\napp(['simulate', *sys.argv[1:]])"
+    run = partial(subprocess.run, capture_output=True, text=True, timeout=60, check=False)
+    result = run([sys.executable, "-c", code, "scaling", "--traffic", "steps"])
+    assert result.returncode == 2
+    assert result.stderr == "tidegate: tidegate simulate scaling needs numpy: pip install 'tidegate[simulate]'\n"
+    listed = run([sys.executable, "-c", code, "--help"])
+    assert listed.returncode == 0
+    assert "rollout" in listed.stdout
 
 
 def test_a_fixed_fleet_never_changes() -> None:

@@ -140,6 +140,11 @@ def _since_reading(old: Reading, new: Reading) -> tuple[Traffic, Traffic]:
     return _minus(new.stable, old.stable), _minus(new.canary, old.canary)
 
 
+def between_counts(old: Traffic, new: Traffic) -> Traffic:
+    """What was counted between two readings of one counter."""
+    return new if _went_back(old, new) else _minus(new, old)
+
+
 def _counts(histogram: Histogram) -> dict[tuple[float, float], int]:
     return {(b.lower, b.upper): b.count for b in histogram.buckets}
 
