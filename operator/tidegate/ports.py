@@ -73,11 +73,11 @@ class Telemetry(Protocol):
     """The routers' own view."""
 
     def reports(
-        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = (), sized: str = ""
     ) -> tuple[RouterReport, ...]:
         """One report a router; a router that does not answer in time is reported as unreachable.
 
-        Only the requests of ``revisions`` are counted.
+        Only the requests of ``revisions`` are counted, and only the load of the model ``sized`` is read.
         """
         ...
 

@@ -8,10 +8,11 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from tidegate.adapters.bounded import Bounds, get_json
-from tidegate.adapters.envoystats import counters, read_traffic
+from tidegate.adapters.envoystats import counters, load_counters, read_loads, read_traffic
 from tidegate.domain.checks.windows import Traffic
 from tidegate.domain.observed import PodView
-from tidegate.domain.routing import RouterReport, Table
+from tidegate.domain.routing import Route, RouterReport, Table
+from tidegate.domain.scaling.load import Load
 from tidegate.resources.router import VIEWS_PORT
 
 TIMEOUT = urllib3.Timeout(connect=0.5, read=2.0)
@@ -31,13 +32,13 @@ class EnvoyTelemetry:
         self._threads = ThreadPoolExecutor(max_workers=PARALLEL, thread_name_prefix="routers")
 
     def reports(
-        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = (), sized: str = ""
     ) -> tuple[RouterReport, ...]:
-        """One report a router that has an address, with the counts of ``revisions``."""
+        """One report a router that has an address, with the counts of ``revisions`` and the load of ``sized``."""
         asked = [pod for pod in routers if pod.address]
-        return tuple(self._threads.map(lambda pod: self._report(pod, table, revisions), asked))
+        return tuple(self._threads.map(lambda pod: self._report(pod, table, revisions, sized), asked))
 
-    def _report(self, pod: PodView, table: Table, revisions: Sequence[str]) -> RouterReport:
+    def _report(self, pod: PodView, table: Table, revisions: Sequence[str], sized: str) -> RouterReport:
         try:
             versions = read_versions(self._get(pod, VERSIONS))
             endpoints = read_endpoints(self._get(pod, ENDPOINTS))
@@ -50,7 +51,18 @@ class EnvoyTelemetry:
             routes={name: versions.get(f"http.{name}.rds.{name}.version_text", "") for name in table.routes},
             endpoints=endpoints,
             traffic=self._traffic(pod, revisions),
+            loads=self._loads(pod, table.routes.get(sized)),
         )
+
+    def _loads(self, pod: PodView, route: Route | None) -> Mapping[str, Load]:
+        """What the router has of a model's requests; nothing when it does not say."""
+        if route is None:
+            return {}
+        revisions = [backend.revision for backend in route.backends]
+        try:
+            return read_loads(self._get(pod, load_counters(route.model, revisions)), route.model, revisions)
+        except UNREADABLE:
+            return {}
 
     def _traffic(self, pod: PodView, revisions: Sequence[str]) -> Mapping[str, Traffic]:
         """What the router counted; nothing when it does not say, which makes its routes no less true."""

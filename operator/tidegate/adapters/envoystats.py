@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from tidegate.domain.checks.windows import Bucket, Histogram, Traffic, add
-from tidegate.domain.routing import grpc_cluster, http_cluster
+from tidegate.domain.routing import grpc_cluster, holding, http_cluster, waiting_room
+from tidegate.domain.scaling.load import Load
 
 GRPC_FAILURES = (2, 4, 12, 13, 14, 15)
 """UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: those that would be a 5xx of HTTP."""
@@ -81,3 +82,37 @@ def _histogram(totals: Sequence[Mapping[str, Any]]) -> Histogram:
     """Buckets since the router started. It measures whole milliseconds: 6 stands for 6 to 7, not for 6 to 6.1."""
     buckets = ((float(b["lower_bound"]), float(b["width"]), int(b["count"])) for b in totals)
     return Histogram(tuple(Bucket(low, low + max(width, 1.0), count) for low, width, count in buckets))
+
+
+def load_counters(model: str, revisions: Sequence[str]) -> str:
+    """Path of what scaling needs to know of a model: answers, requests under way, and those that are held."""
+    names = "|".join(revisions) or "-"
+    own = rf"cluster\.({names})-(http|grpc)(-or-hold)?\.upstream_rq_(completed|active|5xx|time)"
+    held = rf"cluster\.{model}-hold-(http|grpc)\.upstream_rq_active"
+    return f"/stats?format=json&histogram_buckets=detailed&filter={quote(f'^({own}|{held})$', safe='')}"
+
+
+def read_loads(stats: Mapping[str, Any], model: str, revisions: Sequence[str]) -> dict[str, Load]:
+    """The load of each revision; what a model's requests wait for is told with the first one."""
+    counts = {_place(s["name"]): int(s["value"]) for s in stats["stats"] if "name" in s}
+    times = {_place(h["name"]): _histogram(h["totals"]) for h in _histograms(stats["stats"])}
+
+    def sum_of(clusters: Sequence[str], name: str) -> int:
+        return sum(counts.get(("cluster", f"{cluster}.{name}"), 0) for cluster in clusters)
+
+    found = {}
+    waiting = sum_of([waiting_room(model, protocol) for protocol in ("http", "grpc")], "upstream_rq_active")
+    for revision in revisions:
+        clusters = (http_cluster(revision), grpc_cluster(revision))
+        both = (*clusters, *map(holding, clusters))
+        # The time of a request that was held says how long a pod takes to start, and nothing of the pods.
+        answered = Traffic(
+            requests=sum_of(both, "upstream_rq_completed"),
+            errors=sum_of(both, "upstream_rq_5xx"),
+            latency=add(
+                Traffic(latency=times[place]) for c in clusters if (place := ("cluster", f"{c}.{TIME}")) in times
+            ).latency,
+        )
+        found[revision] = Load(answered, sum_of(clusters, "upstream_rq_active"), waiting)
+        waiting = 0
+    return found

@@ -14,11 +14,12 @@ from tidegate.domain.routing import (
     Table,
     clusters_version,
     grpc_cluster,
+    holding,
     http_cluster,
     listeners_version,
     route_version,
 )
-from tidegate.resources import tap
+from tidegate.resources import hold, tap
 from tidegate.resources.triton import GRPC, HTTP
 
 Json = dict[str, Any]
@@ -189,7 +190,7 @@ def listeners(table: Table) -> Json:
     }
     return {
         "version_info": listeners_version(table),
-        "resources": [ready, *(_listener(route) for route in table.routes.values())],
+        "resources": [ready, *hold.listeners(table), *(_listener(route) for route in table.routes.values())],
     }
 
 
@@ -214,6 +215,7 @@ def clusters(table: Table, namespace: str, cluster_domain: str) -> Json:
             found.append(_cluster(http_cluster(backend.revision), host, HTTP, {"http_protocol_options": {}}))
             keepalive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
             found.append(_cluster(grpc_cluster(backend.revision), host, GRPC, {"http2_protocol_options": keepalive}))
+    found += hold.clusters(table)
     found += tap.clusters(table, namespace, cluster_domain)
     return {"version_info": clusters_version(table), "resources": found}
 
@@ -285,7 +287,7 @@ def route(entry: Route) -> Json:
                 "name": entry.model,
                 "domains": ["*"],
                 "request_body_buffer_limit": BODY_LIMIT,
-                "retry_policy": _retries(),
+                "retry_policy": hold.retries(entry, _retries()),
                 "routes": [
                     *_routes(entry, {"safe_regex": {"regex": methods}, "grpc": {}}, grpc=True),
                     *_routes(entry, {"safe_regex": {"regex": paths}}, grpc=False),
@@ -334,7 +336,7 @@ def _pinned(entry: Route, backend: Backend, match: Json, *, grpc: bool) -> Json:
 
 def _action(entry: Route, *, grpc: bool) -> Json:
     """The weighted split; 503 while no revision has a weight, because Envoy refuses a split of nothing."""
-    shares = [_share(b, grpc=grpc) for b in entry.shares()]
+    shares = [_share(b, grpc=grpc, hold=entry.hold) for b in entry.shares()]
     if not shares:
         return {"direct_response": {"status": 503, "body": {"inline_string": f"{entry.model} is not ready yet.\n"}}}
     action: Json = {"weighted_clusters": {"clusters": shares}, "timeout": f"{entry.timeout_seconds}s"}
@@ -366,9 +368,10 @@ def _retries() -> Json:
     }
 
 
-def _share(backend: Backend, *, grpc: bool) -> Json:
+def _share(backend: Backend, *, grpc: bool, hold: bool) -> Json:
+    cluster = _cluster_of(backend, grpc=grpc)
     return {
-        "name": _cluster_of(backend, grpc=grpc),
+        "name": holding(cluster) if hold else cluster,
         "weight": backend.weight,
         "response_headers_to_add": _answered_by(backend),
     }

@@ -49,11 +49,12 @@ def sample(before: Reading, after: Reading, *, ready: int, starting: int) -> Sam
         return None
     answered = add(between_counts(before.loads[k].answered, after.loads[k].answered) for k in both)
     was, now = (sum(r.loads[k].active for k in both) for r in (before, after))
+    held, holds = (sum(r.loads[k].waiting for k in both) for r in (before, after))
     spent = sum((b.lower + b.upper) / 2000 * b.count for b in answered.latency.buckets)
     return Sample(
         time=after.at,
         seconds=seconds,
-        arrivals=float(max(answered.requests + now - was, 0)),
+        arrivals=float(max(answered.requests + now + holds - was - held, 0)),
         # The time that requests spent says how many there were on average; of those that have not ended yet, it does not.
         concurrency=max(spent / seconds, float(min(was, now))),
         ready=ready,
