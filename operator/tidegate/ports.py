@@ -13,6 +13,7 @@ from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.observed import Observed, PodView, Raw, Subject
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.routing import RouterReport, Table
+from tidegate.domain.scaling.load import Served
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,14 @@ class Observers(Protocol):
 
     def comparisons(self, observers: Sequence[PodView]) -> Mapping[str, Comparisons]:
         """Everything counted since each observer started, by its pod; one that does not answer is left out."""
+        ...
+
+
+class Servers(Protocol):
+    """What Triton servers have counted."""
+
+    def served(self, servers: Sequence[PodView]) -> Mapping[str, Served]:
+        """Everything counted since each server started, by its pod; one that does not answer is left out."""
         ...
 
 

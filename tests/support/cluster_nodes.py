@@ -183,7 +183,7 @@ class Routers:
         self.distort: Callable[[tuple[RouterReport, ...]], tuple[RouterReport, ...]] = lambda reports: reports
 
     def reports(
-        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = ()
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str] = (), sized: str = ""
     ) -> tuple[RouterReport, ...]:
         """One report a router that has an address."""
         addresses = self._addresses()

@@ -21,6 +21,11 @@ class Bounds:
 
 def get_json(http: urllib3.PoolManager, url: str, bounds: Bounds) -> Any:
     """The answer's JSON. Raises HTTPError or ValueError with what was asked and what came."""
+    return json.loads(get_text(http, url, bounds))
+
+
+def get_text(http: urllib3.PoolManager, url: str, bounds: Bounds) -> str:
+    """The answer's text. Raises HTTPError or ValueError with what was asked and what came."""
     until = time.monotonic() + bounds.seconds
     answer = http.request("GET", url, preload_content=False, redirect=False)
     try:
@@ -35,4 +40,4 @@ def get_json(http: urllib3.PoolManager, url: str, bounds: Bounds) -> Any:
         answer.close()
         raise
     answer.release_conn()
-    return json.loads(body)
+    return body.decode()

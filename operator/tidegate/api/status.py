@@ -76,6 +76,9 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     NOT_APPLICABLE = "NotApplicable"
     SCALED_TO_ZERO = "ScaledToZero"
+    SCALED = "Scaled"
+    SCALING = "Scaling"
+    AT_MAXIMUM = "AtMaximum"
     # Named causes
     ANALYSIS_FAILED = "AnalysisFailed"
     CANARY_CRASHED = "CanaryCrashed"

@@ -4,6 +4,7 @@
 what nobody can observe: the pinned bundle, which revision is stable, and how far the rollout is.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus,
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, Traffic
 from tidegate.domain import names
 from tidegate.domain.artifact import Resolution, resolve
+from tidegate.domain.autoscale import autoscale
 from tidegate.domain.choice import Choice, choose, deadline_of, failure_of, stable_of
 from tidegate.domain.contract import gate, promise
 from tidegate.domain.diagnose import Cause, diagnose
@@ -39,6 +41,8 @@ LOOK_AGAIN = timedelta(milliseconds=400)
 """How soon to look again at routers that were just told something, or at pods they do not know yet."""
 LOOK_FOR_ROOM = timedelta(seconds=10)
 """How soon to look again whether the cluster has room."""
+SCALING_INTERVAL = timedelta(seconds=2)
+"""How often the size of a model is looked at."""
 LOOK_LATER = timedelta(seconds=2)
 """How soon to look again when routers do not answer, or pods are on their way out."""
 
@@ -55,12 +59,16 @@ def compute(
         after = report(spec, status, observed, situation, now)
         return Plan(events=events(status, after, situation), again=timedelta(seconds=30)), after
     resolution, target = _wanted(spec, status, observed, now)
+    size = autoscale(spec, status, observed, stable_of(status, observed), target, now)
+    spec = size.spec
     choice = choose(spec, status, observed, target, now)
     used = [r for r in (choice.stable, choice.canary, choice.former) if r]
     needed, known = leftovers(observed, {r.name for r in used})
     percent = sample_percent(choice, steps_of(spec.rollout, choice.rollout))
     watched = watching(observed, choice, percent)
-    situation, table = _situation(spec, status, observed, resolution, choice, known, percent)
+    beside = {"sample_percent": percent, "can_hold": size.can_hold, "hold": size.hold}
+    situation, table = _situation(spec, status, observed, resolution, choice, known, beside)
+    situation = replace(situation, scaling=size.status)
     after = report(spec, status, observed, situation, now)
     unread = _unread(observed, choice, needed)
     plan = Plan(
@@ -80,6 +88,7 @@ def compute(
         looked=choice.looked,
         replay=choice.parity.job if choice.parity else None,
         watching=watched,
+        scaling=size.state,
     )
     reports = live_reports(observed)
     answer = bool(reports) and all(r is not None and r.reachable for r in reports)
@@ -117,14 +126,14 @@ def _situation(
     resolution: Resolution,
     choice: Choice,
     known: list[str],
-    percent: int,
+    beside: Mapping[str, object],
 ) -> tuple[Situation, Table]:
     """Everything that status tells, and the routes of the model's router."""
     stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
     weight = choice.rollout.weight if choice.rollout else 0
     split = _named(backends(stable, canary, weight, _silent(choice, known)), observed, choice)
     route = _route(spec.traffic, observed.subject.name, observed.table(), status.port, split)
-    route = route.model_copy(update={"sample_percent": percent})
+    route = route.model_copy(update=dict(beside))
     replayed = choice.parity.cause if choice.parity else None
     situation = Situation(
         resolution=resolution,
@@ -278,6 +287,8 @@ def _again(
         waits.append(LOOK_AGAIN if routers_answer and any(f.ready for f in fleets) else LOOK_LATER)
     if later:
         waits.append(LOOK_LATER)
+    if spec.autoscaling and not spec.suspend:
+        waits.append(SCALING_INTERVAL)
     return _soonest([*waits, *_rollout_waits(spec, situation, startup, now)])
 
 

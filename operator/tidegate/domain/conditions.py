@@ -52,6 +52,8 @@ def available(spec: ModelDeploymentSpec, s: Situation) -> Verdict:
         return "False", Reason.ROUTER_NOT_READY, "Pods are ready, but no router is."
     if serving:
         return "True", Reason.AVAILABLE, f"Revision {serving.revision} serves."
+    if spec.replicas == 0 and spec.autoscaling and s.settled:
+        return "True", Reason.SCALED_TO_ZERO, "No pod runs; the next request waits at the router for one."
     if spec.replicas == 0:
         return "False", Reason.SCALED_TO_ZERO, "spec.replicas is 0: no pod runs."
     reason = s.cause.reason if s.cause else Reason.STARTING
@@ -93,15 +95,23 @@ def ready(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdict:
         held = s.rollout is not None and s.rollout.step_started_at is not None
         return "False", Reason.HOLDING if held else Reason.STARTING, progress
     have = s.stable_fleet.ready if s.stable_fleet else 0
-    if have < spec.replicas:
+    if have < _least(spec):
         return "False", Reason.STARTING, f"{have} of {spec.replicas} pods are ready."
-    if have and s.stable_fleet and not s.stable_fleet.known:
+    if have and s.stable_fleet and not s.stable_fleet.known and not spec.autoscaling:
         return "False", Reason.ROUTING, "Waiting for every router to find every pod."
     if not s.settled:
         return "False", Reason.ROUTING, "Waiting for every router to serve the wanted weights."
+    if spec.replicas == 0 and spec.autoscaling:
+        return "True", Reason.SCALED_TO_ZERO, "No pod runs; the next request waits at the router for one."
     if spec.replicas == 0:
         return "True", Reason.SCALED_TO_ZERO, "spec.replicas is 0: no pod runs, as asked."
     return "True", Reason.READY, f"Revision {s.target.name} serves with {have} pods."
+
+
+def _least(spec: ModelDeploymentSpec) -> int:
+    """Pods that must be ready. One that demand asks for on top is on its way, and makes nothing unready."""
+    scaling = spec.autoscaling
+    return min(spec.replicas, max(scaling.min_replicas, 1)) if scaling else spec.replicas
 
 
 def progressing(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdict:
@@ -163,6 +173,23 @@ def promoted(s: Situation) -> Verdict:
     return "False", Reason.NOT_APPLICABLE, ""
 
 
+def scaling(spec: ModelDeploymentSpec, s: Situation) -> Verdict:
+    """The size is decided by what is measured, and demand gets what it needs."""
+    told = s.scaling
+    if spec.autoscaling is None or told is None:
+        return "Unknown", Reason.NOT_APPLICABLE, ""
+    if told.reason == "NoData":
+        return "False", Reason.NO_DATA, f"The size stays at {told.desired}: {told.message.removeprefix('kept: ')}."
+    if told.reason == "ObjectiveOutOfReach":
+        return "False", Reason.SCALING, f"{told.desired} pods: {told.message}."
+    numbers = {item.name: item.value for item in told.inputs}
+    need, each = numbers.get("forecast", 0.0), numbers.get("capacity", 0.0)
+    if told.desired >= spec.autoscaling.max_replicas and need > each * told.desired:
+        why = f"{need:g} requests/s are expected, and maxReplicas, {told.desired}, serve {each * told.desired:g}"
+        return "False", Reason.AT_MAXIMUM, f"{why}: raise spec.autoscaling.maxReplicas."
+    return "True", Reason.SCALING, "The size follows demand; status.scaling says how."
+
+
 def verdicts(spec: ModelDeploymentSpec, s: Situation, progress: str, now: datetime) -> dict[str, Verdict]:
     """Every condition by type."""
     is_ready = ready(spec, s, progress)
@@ -179,6 +206,7 @@ def verdicts(spec: ModelDeploymentSpec, s: Situation, progress: str, now: dateti
         "CapacityAvailable": capacity_available(s),
         "CanaryHealthy": canary_healthy(s),
         "Promoted": promoted(s),
+        "Scaling": scaling(spec, s),
         "RolledBack": rolled_back(s),
         "Reconciling": ("True" if busy else "False", is_ready[1], is_ready[2] if busy else ""),
         "Stalled": is_stalled,

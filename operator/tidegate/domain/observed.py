@@ -18,6 +18,7 @@ from tidegate.domain.checks.windows import Window
 from tidegate.domain.labels import ATTEMPT, COMPONENT, KEY, MANAGED, MANAGER, MODEL, PARITY, REVISION, SHARD
 from tidegate.domain.revision import Pins, Revision, StoredRevision
 from tidegate.domain.routing import RouterReport, Table, shard_of
+from tidegate.domain.scaling.load import Live
 from tidegate.domain.watching import Watching
 
 Raw = Mapping[str, Any]
@@ -195,7 +196,7 @@ class Observed:
     annotation, by verb. ``window`` is what was counted of stable and the canary since the last look at the checks; None
     when there is no earlier reading to compare with. ``capacity`` is what was read of the cluster's room, where a plan
     needs it. ``observer`` are the objects of the namespace's observer, and ``watched`` says by pod which version of
-    what it watches it reported.
+    what it watches it reported. ``scaling`` is what the size is decided by.
     """
 
     subject: Subject
@@ -212,6 +213,7 @@ class Observed:
     capacity: CapacityFacts | None = None
     observer: tuple[Raw, ...] = ()
     watched: Mapping[str, str] = field(default_factory=dict)
+    scaling: Live = field(default_factory=Live)
 
     def kind(self, kind: str) -> list[Raw]:
         """The subject's objects of one kind."""

@@ -10,6 +10,7 @@ from typing import Literal
 from tidegate.api.v1alpha1 import SecretKeyReference, SecretReference
 from tidegate.domain.revision import StoredRevision
 from tidegate.domain.routing import Route, Table
+from tidegate.domain.scaling.policy import State
 from tidegate.domain.watching import Watching
 
 
@@ -87,7 +88,8 @@ class Plan:
     A plan without a ``table`` touches nothing that exists. ``unread`` names revisions that still get requests but whose
     ControllerRevision is gone or cannot be read: their objects stay as they are. ``again`` is None when nothing but an
     event can change the answer. ``looked`` says that the window of requests was used up: the next one begins now.
-    ``watching`` is what the namespace's observer should watch; None leaves it as it is.
+    ``watching`` is what the namespace's observer should watch; None leaves it as it is. ``scaling`` is what the policy
+    of the size learned, for the next look.
     """
 
     resolve: Resolve | None = None
@@ -102,3 +104,4 @@ class Plan:
     looked: bool = False
     replay: Replay | None = None
     watching: Watching | None = None
+    scaling: State | None = None

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from tidegate.api.autoscaling import ScalingStatus
 from tidegate.api.status import (
     BakeStatus,
     CheckStatus,
@@ -180,6 +181,7 @@ def report(
         handled=dict(observed.requests) or None,
         revisions=_history(spec, before.revisions, s, now),
         last_failure=_failure(before.last_failure, s, now),
+        scaling=s.scaling,
         replicas=replicas,
         ready_replicas=have,
         ready=f"{have}/{max(replicas, 0 if spec.suspend else spec.replicas)}",
@@ -231,6 +233,7 @@ def events(before: ModelDeploymentStatus, after: ModelDeploymentStatus, s: Situa
     told += _bake_events(before.bake, after.bake)
     if ready_after == Reason.READY and ready_before not in ("", Reason.READY):
         told.append(Event("Normal", Reason.READY, _message(after)))
+    told += _scaling_events(before.scaling, after.scaling)
     if ready_after == Reason.SUSPENDED and ready_before != Reason.SUSPENDED:
         told.append(Event("Normal", Reason.SUSPENDED, "Every pod was told to stop, as spec.suspend asks."))
     paused_before, paused_after = (_reason(status, "Paused") == Reason.PAUSED for status in (before, after))
@@ -261,6 +264,14 @@ def _rollout_events(old: RolloutStatus | None, new: RolloutStatus | None, s: Sit
         reason = Reason.ROLLED_BACK if s.override else Reason.PROMOTED
         told.append(Event("Normal", reason, f"Revision {s.stable.name} got all requests."))
     return told
+
+
+def _scaling_events(old: ScalingStatus | None, new: ScalingStatus | None) -> list[Event]:
+    if old is None or new is None or old.desired == new.desired:
+        return []
+    numbers = ", ".join(f"{item.name} {item.value:g}" for item in new.inputs)
+    why = f"From {old.desired} to {new.desired} pods ({new.reason}): {new.message} ({numbers})."
+    return [Event("Normal", Reason.SCALED, why)]
 
 
 def _bake_events(old: BakeStatus | None, new: BakeStatus | None) -> list[Event]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tidegate.api.autoscaling import ScalingStatus
 from tidegate.api.status import Override, RolloutStatus, StartupStatus
 from tidegate.domain.artifact import Resolution
 from tidegate.domain.choice import Choice
@@ -32,6 +33,7 @@ class Situation:
     settled: bool = False
     startup: StartupStatus | None = None
     routers_ready: bool = False
+    scaling: ScalingStatus | None = None
 
     @property
     def given_up(self) -> bool:

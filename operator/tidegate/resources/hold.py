@@ -38,7 +38,10 @@ def listeners(table: Table) -> list[Json]:
         {"name": "envoy.filters.http.router", "typed_config": router},
     ]
     connection = {"@type": manager, "stat_prefix": "hold", "codec_type": "AUTO", "http_filters": filters}
-    chain = {"name": "envoy.filters.network.http_connection_manager", "typed_config": connection | {"route_config": config}}
+    chain = {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": connection | {"route_config": config},
+    }
     return [
         {
             "@type": TYPE + "config.listener.v3.Listener",

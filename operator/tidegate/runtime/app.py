@@ -19,6 +19,7 @@ from tidegate.adapters.envoy import EnvoyTelemetry
 from tidegate.adapters.kube import KubeCluster
 from tidegate.adapters.lease import LeaseLock
 from tidegate.adapters.observer import ObserverTelemetry
+from tidegate.adapters.triton import TritonTelemetry
 from tidegate.domain.revision import Pins
 from tidegate.ports import Queries
 from tidegate.resources.settings import Settings
@@ -74,6 +75,7 @@ async def run(options: Options) -> int:
         options.settings,
         queries=options.prometheus,
         observers=ObserverTelemetry(),
+        servers=TritonTelemetry(),
     )
     stopping = asyncio.Event()
     _stop_on_signals(stopping)

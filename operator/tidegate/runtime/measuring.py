@@ -6,13 +6,16 @@ from dataclasses import replace
 from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.checks.templates import expand
 from tidegate.domain.checks.windows import Window
-from tidegate.domain.observed import Observed
+from tidegate.domain.observed import Observed, Subject
 from tidegate.domain.rollout.gate import watched
 from tidegate.domain.rollout.people import requests
 from tidegate.domain.rollout.planning import needs_capacity
-from tidegate.ports import Clock, Cluster, Found, Observers, Queries, Telemetry
-from tidegate.runtime.meter import Measured, Meter
+from tidegate.domain.scaling.load import Live, Reading, sample, total
+from tidegate.ports import Clock, Cluster, Found, Observers, Queries, Servers, Telemetry
+from tidegate.runtime.meter import Measured, Meter, Taken
 
+SHORTEST_SECONDS = 1.5
+"""Looks at the size are no closer: events come in bursts, and a moment says little of demand."""
 NO_PROMETHEUS = "the operator knows no Prometheus: install it with prometheus.url"
 
 
@@ -28,6 +31,7 @@ class Measuring:
         *,
         queries: Queries | None,
         observers: Observers | None,
+        servers: Servers | None,
     ) -> None:
         self._cluster = cluster
         self._telemetry = telemetry
@@ -35,22 +39,42 @@ class Measuring:
         self._meter = meter
         self._queries = queries
         self._observers = observers
+        self._servers = servers
 
-    def measure(self, found: Found, observed: Observed) -> tuple[Observed, Measured | None]:
-        """The snapshot with everything measured, and the routers' counts, from which the next window may begin."""
+    def measure(self, found: Found, observed: Observed) -> tuple[Observed, Taken]:
+        """The snapshot with everything measured, and the counts from which the next windows may begin."""
         pair, subject = watched(found.status), found.subject
-        reports = self._telemetry.reports(observed.routers(), observed.table(), pair or ())
+        sized = subject.name if found.spec.autoscaling and not found.spec.suspend else ""
+        reports = self._telemetry.reports(observed.routers(), observed.table(), pair or (), sized)
         observed = replace(observed, reports=reports, requests=requests(found.raw["metadata"].get("annotations", {})))
         if needs_capacity(found.status):
             observed = replace(observed, capacity=self._cluster.capacity(subject.namespace))
+        observed, reading = self._sized(subject, observed) if sized else (observed, None)
+        if not sized:
+            self._meter.unsized(subject.namespace, subject.name)
         if pair is None:
-            self._meter.forget(subject.namespace, subject.name)
-            return observed, None
+            self._meter.compare_no_more(subject.namespace, subject.name)
+            return observed, Taken(reading=reading)
         compared = self._observers.comparisons(observed.observers()) if self._observers else {}
         observed = replace(observed, watched={pod: found.plan for pod, found in compared.items()})
         measured = Measured(pair, self._clock.now(), {r.pod: r for r in reports}, compared)
         window = self._meter.window(subject.namespace, subject.name, measured)
-        return replace(observed, window=self._asked(found, pair, window)), measured
+        return replace(observed, window=self._asked(found, pair, window)), Taken(measured, reading)
+
+    def _sized(self, subject: Subject, observed: Observed) -> tuple[Observed, Reading | None]:
+        """The snapshot with what the size is decided by, and the counts to begin the next look with, once it is due."""
+        route = observed.table().routes.get(subject.name)
+        serving = [pod for b in (route.backends if route else ()) if b.weight for pod in observed.pods(b.revision)]
+        ready = [pod for pod in serving if pod.ready]
+        now, last = self._clock.now().timestamp(), self._meter.sized(subject.namespace, subject.name)
+        if last and 0 <= now - last[0].at < SHORTEST_SECONDS:
+            return replace(observed, scaling=Live(None, last[1])), None
+        counted = self._servers.served(ready) if self._servers else {}
+        reading = Reading(now, total((r.pod, r.loads) for r in observed.reports if r.reachable), counted)
+        if last is None:
+            return observed, reading
+        seen = sample(last[0], reading, ready=len(ready), starting=len(serving) - len(ready))
+        return replace(observed, scaling=Live(seen, last[1])), reading
 
     def _asked(self, found: Found, pair: tuple[str, str], window: Window | None) -> Window | None:
         """The window with the answers to the queries of spec, once it is long enough for a look."""

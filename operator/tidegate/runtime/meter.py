@@ -15,6 +15,8 @@ from tidegate.domain.checks.meter import readings, window
 from tidegate.domain.checks.windows import Window
 from tidegate.domain.rollout.carry import WRITE_AFTER, decisions, with_evidence
 from tidegate.domain.routing import RouterReport
+from tidegate.domain.scaling.load import Reading
+from tidegate.domain.scaling.policy import State
 from tidegate.ports import Found
 
 
@@ -28,10 +30,19 @@ class Measured:
     comparisons: Mapping[str, Comparisons] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What one look has read: counts for the checks, and counts for the size."""
+
+    measured: Measured | None = None
+    reading: Reading | None = None
+
+
 class Meter:
     """Readings and evidence by model. One model is looked at by one thread at a time."""
 
     def __init__(self) -> None:
+        self._sized: dict[tuple[str, str], tuple[Reading, State | None]] = {}
         self._last: dict[tuple[str, str], Measured] = {}
         self._carried: dict[tuple[str, str], ModelDeploymentStatus] = {}
         self._written: dict[tuple[str, str], datetime] = {}
@@ -73,7 +84,23 @@ class Meter:
         """The next window begins here."""
         self._last[namespace, name] = measured
 
+    def sized(self, namespace: str, name: str) -> tuple[Reading, State | None] | None:
+        """The counts that the last decision about the size rested on, and what was learned; None before one."""
+        return self._sized.get((namespace, name))
+
+    def size_by(self, namespace: str, name: str, reading: Reading, state: State | None) -> None:
+        """The next decision about the size rests on what is counted from here on."""
+        self._sized[namespace, name] = (reading, state)
+
+    def compare_no_more(self, namespace: str, name: str) -> None:
+        """No pair of revisions is compared."""
+        self._last.pop((namespace, name), None)
+
+    def unsized(self, namespace: str, name: str) -> None:
+        """The size is somebody else's."""
+        self._sized.pop((namespace, name), None)
+
     def forget(self, namespace: str, name: str) -> None:
-        """Nothing is compared any more."""
-        for memory in (self._last, self._carried, self._written):
+        """The model is gone."""
+        for memory in (self._last, self._carried, self._written, self._sized):
             memory.pop((namespace, name), None)

@@ -6,6 +6,8 @@ import time
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
+from tidegate.api.autoscaling import ScalingStatus
+
 RECONCILES = Counter("tidegate_reconcile_total", "Reconciles by outcome.", ["result"])
 DURATION = Histogram(
     "tidegate_reconcile_duration_seconds",
@@ -14,13 +16,41 @@ DURATION = Histogram(
 )
 LEADER = Gauge("tidegate_leader", "1 while this process leads.")
 DEPTH = Gauge("tidegate_workqueue_depth", "Objects that wait for a reconcile, due or not.")
+DESIRED = Gauge("tidegate_scaling_desired_replicas", "Pods that autoscaling asks for.", ["namespace", "name"])
+INPUT = Gauge(
+    "tidegate_scaling_input",
+    "A number that the last decision about the size rests on.",
+    ["namespace", "name", "input"],
+)
+REASON = Gauge("tidegate_scaling_reason", "1 for the reason of the last decision.", ["namespace", "name", "reason"])
 STUCK_SECONDS = 60.0
+_shown: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
+"""Reason and inputs that are shown for each model that is sized."""
 
 
 def observe(outcome: str, seconds: float) -> None:
     """Count one reconcile."""
     RECONCILES.labels(outcome).inc()
     DURATION.observe(seconds)
+
+
+def sized(namespace: str, name: str, told: ScalingStatus | None) -> None:
+    """Show the last decision about a model's size; None where there is none any more."""
+    before = _shown.pop((namespace, name), None)
+    if before is not None:
+        reason, inputs = before
+        REASON.remove(namespace, name, reason)
+        for each in inputs:
+            INPUT.remove(namespace, name, each)
+        if told is None:
+            DESIRED.remove(namespace, name)
+    if told is None:
+        return
+    _shown[namespace, name] = (told.reason, tuple(item.name for item in told.inputs))
+    DESIRED.labels(namespace, name).set(told.desired)
+    REASON.labels(namespace, name, told.reason).set(1)
+    for item in told.inputs:
+        INPUT.labels(namespace, name, item.name).set(item.value)
 
 
 class Heartbeat:

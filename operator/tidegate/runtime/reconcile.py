@@ -8,10 +8,11 @@ from datetime import timedelta
 
 from tidegate.domain.compute import compute
 from tidegate.domain.observed import Owner
-from tidegate.ports import Clock, Cluster, Observers, Queries, Telemetry
+from tidegate.ports import Clock, Cluster, Observers, Queries, Servers, Telemetry
 from tidegate.resources.settings import Settings
 from tidegate.runtime.measuring import Measuring
 from tidegate.runtime.meter import Meter
+from tidegate.runtime.metrics import sized
 from tidegate.runtime.writes import carry_out
 
 log = logging.getLogger(__name__)
@@ -31,16 +32,20 @@ class Reconciler:
         *,
         queries: Queries | None = None,
         observers: Observers | None = None,
+        servers: Servers | None = None,
     ) -> None:
         """``queries`` answers the PromQL of checks; None where the installation knows no Prometheus.
 
-        ``observers`` tells what they compared; without it nothing is ever compared.
+        ``observers`` tells what they compared; without it nothing is ever compared. ``servers`` tells what Triton
+        counted; without it the size rests on the routers alone.
         """
         self._cluster = cluster
         self._clock = clock
         self._settings = settings
         self._meter = Meter()
-        self._measuring = Measuring(cluster, telemetry, clock, self._meter, queries=queries, observers=observers)
+        self._measuring = Measuring(
+            cluster, telemetry, clock, self._meter, queries=queries, observers=observers, servers=servers
+        )
 
     def __call__(self, namespace: str, name: str) -> timedelta | None:
         """Reconcile once; returns when to come back without an event, None when the object is gone.
@@ -50,19 +55,23 @@ class Reconciler:
         found = self._cluster.find(namespace, name)
         if found is None:
             self._meter.forget(namespace, name)
+            sized(namespace, name, None)
             return None
         observed = self._cluster.observe(found.subject)
         if Owner(name, found.subject.uid) not in observed.owners:
             # Deleted since it was found: the router, written without its last owner, would stay forever.
             return None
-        observed, measured = self._measuring.measure(found, observed)
+        observed, taken = self._measuring.measure(found, observed)
         now = self._clock.now()
         plan, status = compute(found.spec, self._meter.recall(found), observed, now)
         carry_out(self._cluster, observed, plan, self._settings)
         if status != found.status and not self._meter.keeps(found, status, now):
             self._cluster.write_status(found, status)
-        if plan.looked and measured:
-            self._meter.use(namespace, name, measured)
+        if plan.looked and taken.measured:
+            self._meter.use(namespace, name, taken.measured)
+        if taken.reading:
+            self._meter.size_by(namespace, name, taken.reading, plan.scaling)
+        sized(namespace, name, status.scaling)
         for event in plan.events:
             log.info("%s/%s: %s: %s", namespace, name, event.reason, event.message)
             self._cluster.record(found, event, now)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.domain.checks.windows import Traffic, add, between_counts
+from tidegate.domain.scaling.policy import State
 from tidegate.domain.scaling.window import Sample
 
 
@@ -33,6 +34,17 @@ class Served:
 
 
 @dataclass(frozen=True)
+class Live:
+    """What a look at the size rests on: what happened since the last one, and what was learned until then.
+
+    ``sample`` is None where nothing new was measured, ``state`` where this operator has not looked before.
+    """
+
+    sample: Sample | None = None
+    state: State | None = None
+
+
+@dataclass(frozen=True)
 class Reading:
     """One look: ``at`` in seconds since 1970, loads by router and revision, servers by pod."""
 
@@ -55,7 +67,7 @@ def sample(before: Reading, after: Reading, *, ready: int, starting: int) -> Sam
         time=after.at,
         seconds=seconds,
         arrivals=float(max(answered.requests + now + holds - was - held, 0)),
-        # The time that requests spent says how many there were on average; of those that have not ended yet, it does not.
+        # The time that requests took says how many there were on average, but for those that have not ended.
         concurrency=max(spent / seconds, float(min(was, now))),
         ready=ready,
         starting=starting,
