@@ -78,7 +78,7 @@ class Objective(ApiModel):
     percentile: Annotated[float, Field(ge=50, le=99.9)] = Field(
         default=95.0,
         description="Percent of the requests that must be answered in time, from 50 to 99.9. It is also what a late "
-        "request is worth: at 95, as much as 20 requests on time cost. Default: 95. Example: 99.",
+        "request is worth: at 95, as much as 20 requests on time cost. Default: 95.0. Example: 99.",
     )
     milliseconds: Annotated[int, Field(ge=1, le=600_000)] = Field(
         description="In time means within so many milliseconds, measured at the routers, queues included. Example: 50."
