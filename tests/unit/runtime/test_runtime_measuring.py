@@ -17,6 +17,7 @@ from tidegate.api.status import (
     RevisionStatus,
     RolloutStatus,
 )
+from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.checks.comparisons import Comparisons, Pair
 from tidegate.domain.checks.queries import QueryAnswer
@@ -24,6 +25,7 @@ from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
 from tidegate.domain.observed import Observed, PodView, Subject
 from tidegate.domain.revision import Pins
 from tidegate.domain.routing import RouterReport, Table
+from tidegate.domain.scaling.load import Load, Served
 from tidegate.ports import Cluster, Found
 from tidegate.runtime.measuring import NO_PROMETHEUS, Measuring
 from tidegate.runtime.meter import Measured, Meter
@@ -65,14 +67,20 @@ class Scene:
     def now(self) -> datetime:
         return self.at
 
-    def reports(self, routers: Sequence[PodView], table: Table, revisions: Sequence[str]) -> tuple[RouterReport, ...]:
+    def reports(
+        self, routers: Sequence[PodView], table: Table, revisions: Sequence[str], sized: str = ""
+    ) -> tuple[RouterReport, ...]:
         self.revisions.append(revisions)
         traffic = Traffic(self.requests, 0, Histogram((Bucket(1, 2, self.requests),)))
-        return (RouterReport(pod="r", traffic=dict.fromkeys(revisions, traffic)),)
+        loads = {"digits-1": Load(traffic)} if sized else {}
+        return (RouterReport(pod="r", traffic=dict.fromkeys(revisions, traffic), loads=loads),)
 
     def capacity(self, namespace: str) -> CapacityFacts:
         self.capacity_reads += 1
         return CapacityFacts(namespace)
+
+    def served(self, servers: Sequence[PodView]) -> Mapping[str, Served]:
+        return {}
 
     def values(self, queries: Mapping[str, str]) -> Mapping[str, QueryAnswer]:
         self.asked.append(queries)
@@ -80,7 +88,9 @@ class Scene:
 
     def measuring(self, meter: Meter | None = None, *, prometheus: bool = True) -> Measuring:
         cluster = cast(Cluster, self)
-        return Measuring(cluster, self, self, meter or Meter(), queries=self if prometheus else None, observers=None)
+        return Measuring(
+            cluster, self, self, meter or Meter(), queries=self if prometheus else None, observers=None, servers=self
+        )
 
 
 def looks(scene: Scene, measuring: Measuring, model: Found, seconds: float = 2.0) -> Observed:
@@ -108,11 +118,11 @@ def test_a_window_grows_until_a_look_has_used_it() -> None:
     measuring = scene.measuring(meter)
     looks(scene, measuring, found())
     scene.at += timedelta(seconds=2)
-    seen, measured = measuring.measure(found(), OBSERVED)
+    seen, taken = measuring.measure(found(), OBSERVED)
     assert seen.window is not None
     assert seen.window.seconds == 4.0
-    assert measured is not None
-    meter.use("vision", "digits", measured)
+    assert taken.measured is not None
+    meter.use("vision", "digits", taken.measured)
     scene.at += timedelta(seconds=1)
     seen, _ = measuring.measure(found(), OBSERVED)
     assert seen.window is not None
@@ -251,3 +261,47 @@ def test_an_observer_that_starts_during_a_step_is_compared_from_its_first_counts
     assert window is not None
     assert window.agreement is not None
     assert (window.seconds, window.agreement.compared, window.agreement.agreed) == (6.0, 25, 0)
+
+
+SIZED = make_spec(1, autoscaling={"maxReplicas": 4, "objective": {"milliseconds": 50}})
+
+
+def sized(spec: ModelDeploymentSpec = SIZED) -> Found:
+    return Found(SUBJECT, "7", spec, ModelDeploymentStatus(), {"metadata": {}})
+
+
+def test_the_size_is_decided_by_what_came_since_the_last_look() -> None:
+    scene, meter = Scene(), Meter()
+    measuring = scene.measuring(meter)
+    first, taken = measuring.measure(sized(), OBSERVED)
+    assert first.scaling.sample is None
+    assert taken.reading is not None
+    meter.size_by("vision", "digits", taken.reading, None)
+    scene.at += timedelta(seconds=2)
+    scene.requests += 100
+    seen, taken = measuring.measure(sized(), OBSERVED)
+    assert seen.scaling.sample is not None
+    assert (seen.scaling.sample.arrivals, seen.scaling.sample.seconds) == (100, 2)
+    assert taken.reading is not None
+
+
+def test_events_in_a_burst_make_no_look_at_the_size() -> None:
+    scene, meter = Scene(), Meter()
+    measuring = scene.measuring(meter)
+    _, taken = measuring.measure(sized(), OBSERVED)
+    assert taken.reading is not None
+    meter.size_by("vision", "digits", taken.reading, None)
+    scene.at += timedelta(seconds=0.3)
+    seen, taken = measuring.measure(sized(), OBSERVED)
+    assert seen.scaling.sample is None
+    assert taken.reading is None
+
+
+def test_a_size_that_somebody_else_owns_is_not_measured_and_forgotten() -> None:
+    scene, meter = Scene(), Meter()
+    measuring = scene.measuring(meter)
+    _, taken = measuring.measure(sized(), OBSERVED)
+    assert taken.reading is not None
+    meter.size_by("vision", "digits", taken.reading, None)
+    measuring.measure(sized(make_spec(1)), OBSERVED)
+    assert meter.sized("vision", "digits") is None

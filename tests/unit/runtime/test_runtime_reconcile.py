@@ -36,7 +36,7 @@ class Recorder:
 
 def reconcile(owners: tuple[Owner, ...]) -> tuple[Recorder, object]:
     cluster = Recorder(owners)
-    telemetry = SimpleNamespace(reports=lambda routers, table, revisions: ())
+    telemetry = SimpleNamespace(reports=lambda routers, table, revisions, sized: ())
     clock = SimpleNamespace(now=lambda: datetime(2030, 1, 1, tzinfo=UTC))
     work = Reconciler(cast(Cluster, cluster), cast(Telemetry, telemetry), cast(Clock, clock), SETTINGS)
     return cluster, work("vision", "digits")
