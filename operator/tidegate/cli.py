@@ -118,6 +118,9 @@ def run(
     prometheus_ca_file: Annotated[
         Path | None, typer.Option(envvar="TIDEGATE_PROMETHEUS_CA_FILE", help="Certificates that vouch for it, as PEM.")
     ] = None,
+    gateway_api: Annotated[
+        bool, typer.Option(envvar="TIDEGATE_GATEWAY_API", help="Let models be routed by a Gateway of the Gateway API.")
+    ] = False,
     log_format: Annotated[LogFormat, typer.Option(envvar="TIDEGATE_LOG_FORMAT")] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(envvar="TIDEGATE_LOG_LEVEL")] = LogLevel.INFO,
 ) -> None:
@@ -147,6 +150,7 @@ def run(
         metrics_port=metrics_port,
         workers=workers,
         prometheus=_prometheus(prometheus_url, prometheus_token_file, prometheus_ca_file),
+        gateway_api=gateway_api,
     )
     try:
         code = main(options)
