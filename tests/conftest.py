@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+# How long an example takes says how busy the machine is, nothing of what is promised.
+settings.register_profile("tidegate", deadline=None)
+settings.load_profile("tidegate")
 
 TESTS = Path(__file__).parent
 CLUSTER = ("chart", "devcluster", "e2e", "serving")

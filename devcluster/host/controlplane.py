@@ -79,6 +79,9 @@ def controller_manager(plan: Plan) -> Component:
         "secure-port": "0",
         "profiling": "false",
     }
+    if not plan.full:
+        # No kubelet reports here: a node that somebody makes is as they made it.
+        flags["controllers"] = "*,-node-lifecycle-controller"
     return _component(plan, "kube-controller-manager", flags)
 
 

@@ -28,7 +28,7 @@ ALLOWED = {
     "apps/deployments": WATCHED,
     "apps/controllerrevisions": NAMED - {"get"},
     "/services": WATCHED | NAMED,
-    "/configmaps": WATCHED - {"delete"},
+    "/configmaps": WATCHED,
     "/pods": {"list", "watch", "patch"},
     "/pods/log": {"get"},
     "batch/jobs": WATCHED,

@@ -1,6 +1,6 @@
 """No request fails, whatever is done to a model, its pods, its routers or the operator.
 
-Every test sends about 115 requests a second over HTTP and gRPC without a retry, and checks every answer against what
+Every test sends about 180 requests a second over HTTP and gRPC without a retry, and checks every answer against what
 the bundle that gave it must say.
 """
 
@@ -18,6 +18,7 @@ from e2e_world import STORE_NAMESPACE, Raw, Space, World
 
 from devcluster.progress import Progress
 from examples.digits.installation import install
+from tidegate.adapters.errors import Unavailable
 
 MODEL = "adder"
 SIGMAS = 4.5
@@ -209,6 +210,31 @@ def test_a_rolling_restart_of_the_routers_loses_no_request(quiet: Traffic) -> No
         quiet.settle()
 
 
+def test_evictions_as_of_a_node_that_is_drained_lose_no_request(quiet: Traffic) -> None:
+    """The one node of this cluster cannot be cordoned, so pods are evicted as a drain does, and find a place again."""
+    leaving = [p["metadata"]["name"] for p in quiet.space.servers(MODEL)]
+    leaving += [p["metadata"]["name"] for p in quiet.space.objects("pods", "tidegate.dev/component=router")]
+    refused = 0
+    with quiet.load():
+        for name in leaving:
+            body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+
+            def evicted(name: str = name, body: Raw = body) -> bool:
+                nonlocal refused
+                path = f"/api/v1/namespaces/{quiet.space.name}/pods/{name}/eviction"
+                try:
+                    quiet.world.api.request("POST", path, content_type="application/json", body=body)
+                except Unavailable:
+                    refused += 1  # the disruption budget: a drain asks again, too
+                    return False
+                return True
+
+            quiet.until(evicted, f"{name} may go")
+        quiet.settle()
+    quiet.space.say(f"{len(leaving)} pods evicted, {refused} times told to wait")
+    assert refused, "every pod went at once: no disruption budget held"
+
+
 def test_a_store_that_is_gone_costs_running_models_nothing(quiet: Traffic) -> None:
     with quiet.load() as load:
         quiet.world.kubectl("-n", STORE_NAMESPACE, "patch", "svc", "store", "-p", '{"spec":{"selector":{"cut":"off"}}}')
@@ -220,27 +246,66 @@ def test_a_store_that_is_gone_costs_running_models_nothing(quiet: Traffic) -> No
             quiet.world.kubectl("-n", STORE_NAMESPACE, "patch", "svc", "store", "-p", selector)
 
 
+EVERY_PHASE = {
+    "steps": [{"parity": {}}, {"shadow": {"hold": "4s"}}, {"weight": 20, "hold": "4s"}, {"weight": 60, "hold": "4s"}],
+    # The versions differ in what they predict, which nobody asks for here.
+    "analysis": {"checks": [{"name": "errors", "maxPercent": 1}], "minRequests": 0},
+    "bake": {"duration": "20s"},
+}
+
+
 def test_an_operator_that_is_killed_at_any_phase_loses_no_request(quiet: Traffic) -> None:
     target = quiet.other()
-    quiet.space.patch(MODEL, {"rollout": {"steps": [{"weight": 20, "hold": "4s"}, {"weight": 60, "hold": "4s"}]}})
+    quiet.space.patch(MODEL, {"rollout": EVERY_PHASE})
+
+    def holds(step: int) -> bool:
+        rollout = quiet.status().get("rollout") or {}
+        return rollout.get("step") == step and "stepStartedAt" in rollout
+
     phases: dict[str, Callable[[], object]] = {
+        "the bundle is resolved": lambda: quiet.space.objects("jobs", f"tidegate.dev/model={MODEL}"),
         "pods start": lambda: quiet.status().get("canary"),
-        "second step": lambda: quiet.weight() == 60 and "stepStartedAt" in quiet.status()["rollout"],
-        "promoted": lambda: quiet.status().get("stable", {}).get("version") == target.version,
+        "golden cases": lambda: holds(0),
+        "copies are compared": lambda: holds(1),
+        "first share": lambda: holds(2),
+        "second share": lambda: holds(3),
+        "promoted, the former revision is warm": lambda: "bake" in quiet.status(),
     }
     quiet.settle()
+    pods: dict[str, str] = {}
     with quiet.load():
         quiet.space.point_to(MODEL, target)
         for phase, reached in phases.items():
             quiet.until(reached, phase)
-            if phase == "second step":
+            if phase == "second share":
                 pods = quiet.space.ready_servers(MODEL, quiet.status()["canary"]["revision"])
-            killed = quiet.world.kill_leader()
-            quiet.until(lambda killed=killed: quiet.world.leader() not in ("", killed), "another operator leads", 60)
-            quiet.space.say(f"operator killed: {phase}")
+            kill_operator(quiet, phase)
         quiet.settle()
+    assert quiet.stable() == target.version
     assert len(pods) == 2
     assert quiet.space.ready_servers(MODEL) == pods, "a pod was restarted"
+
+
+def test_an_operator_that_is_killed_on_the_way_back_loses_no_request(quiet: Traffic) -> None:
+    before = quiet.space.ready_servers(MODEL)
+    quiet.space.patch(MODEL, {"rollout": {"steps": [{"weight": 50, "hold": "10m"}]}})
+    quiet.settle()
+    with quiet.load():
+        quiet.space.point_to(MODEL, quiet.other())
+        quiet.until(lambda: quiet.weight() == 50, "the new revision has half")
+        quiet.space.kubectl("annotate", "md", MODEL, "tidegate.dev/abort=now", "--overwrite")
+        kill_operator(quiet, "told to give up")
+        quiet.until(lambda: quiet.space.condition(MODEL, "RolledBack").get("status") == "True", "given up")
+        quiet.until(lambda: len(quiet.space.servers(MODEL)) == 2, "the canary's pods are gone")
+    assert quiet.space.ready_servers(MODEL) == before, "going back restarted a pod"
+    quiet.space.point_to(MODEL, quiet.world.bundles[f"adder:{quiet.stable()}"])
+
+
+def kill_operator(traffic: Traffic, phase: str) -> None:
+    """End the leader at once, and wait for the next one."""
+    killed = traffic.world.kill_leader()
+    traffic.until(lambda: traffic.world.leader() not in ("", killed), "another operator leads", 60)
+    traffic.space.say(f"operator killed: {phase}")
 
 
 def test_an_upgrade_restarts_no_pod_and_the_default_drain_loses_no_request(quiet: Traffic, progress: Progress) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_observer.compare import agree
@@ -70,6 +70,7 @@ def test_one_drawn_row_of_a_batch_decides() -> None:
 
 
 @given(chance=st.floats(0, 1, exclude_max=True), rows=st.integers(1, 50))
+@settings(deadline=None)
 def test_any_chance_draws_a_row(chance: float, rows: int) -> None:
     same = {"y": tensor(CLASS, [[1]] * rows)}
     assert agree(model(CLASS), same, same, chance)
@@ -113,6 +114,7 @@ values = st.lists(st.floats(width=32), min_size=3, max_size=3)
 
 
 @given(first=values, second=values, chance=st.floats(0, 1, exclude_max=True))
+@settings(deadline=None)
 def test_a_comparison_is_the_same_both_ways_and_an_answer_agrees_with_itself(
     first: list[float], second: list[float], chance: float
 ) -> None:

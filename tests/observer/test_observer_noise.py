@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.domain.checks import limits, noise
@@ -112,6 +112,7 @@ def expected(requests: int, share: float, ratios: list[list[float]]) -> list[flo
 
 
 @given(requests=st.integers(0, 12), share=st.floats(0, 1), limit=st.floats(0.001, 0.5))
+@settings(deadline=None)
 def test_a_bet_against_a_true_claim_can_be_expected_to_win_nothing(requests: int, share: float, limit: float) -> None:
     width = len(limits.ODDS)
     above = expected(requests, share, [noise.above_ratios(requests, bad, limit) for bad in range(requests + 1)])
@@ -125,6 +126,7 @@ def test_a_bet_against_a_true_claim_can_be_expected_to_win_nothing(requests: int
 
 
 @given(own=st.floats(0, 1), limit=st.floats(0.001, 0.5))
+@settings(deadline=None)
 def test_at_each_level_one_of_the_two_claims_is_true_of_a_canary_within_its_limit(own: float, limit: float) -> None:
     crossed = noise.allowed(own, limit)
     assert all(crossed <= noise.allowed(level, limit) or own >= level for level in noise.LEVELS)

@@ -5,8 +5,8 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidegate.api.rollout import Step
 from tidegate.api.rules import NAME_PATTERN
-from tidegate.api.v1alpha1 import Step
 from tidegate.domain import names
 from tidegate.domain.rollout.machine import pods_for, weight_at
 from tidegate.domain.routing import Backend, Route, Table

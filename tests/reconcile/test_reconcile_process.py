@@ -88,6 +88,12 @@ def test_one_process_brings_a_model_up_follows_edits_and_gives_the_lease_back(
     assert_nothing_forbidden(first, second)
 
 
+def place(node: Stage) -> tuple[object, ...]:
+    """Where a rollout is."""
+    rollout = node.status()["rollout"]
+    return tuple(rollout[key] for key in ("revision", "step", "startedAt"))
+
+
 def test_an_operator_that_is_killed_midway_goes_on_where_it_was(node: Stage, kubeconfig: Path, tmp_path: Path) -> None:
     with operator(kubeconfig, tmp_path, "only") as killed:
         node.create(rollout=HELD)
@@ -95,14 +101,16 @@ def test_an_operator_that_is_killed_midway_goes_on_where_it_was(node: Stage, kub
         node.edit(model={"uri": uri(2)})
         eventually(lambda: "stepStartedAt" in (node.status().get("rollout") or {}), "the step holds", SECONDS)
         killed.kill()
-    before = node.status()["rollout"], node.weights()
-    assert before[1] == {"1": 50, "2": 50}
+    before = place(node)
+    assert node.weights() == {"1": 50, "2": 50}
     # The container starts anew in the same pod: the lease is still its own.
     with operator(kubeconfig, tmp_path, "only") as again:
         eventually(lambda: any("leading" in line["message"] for line in again.said()), "it leads", SECONDS)
         node.edit(replicas=3)
-        eventually(lambda: node.status()["stable"]["readyReplicas"] == 3, "it works", SECONDS)
-        assert (node.status()["rollout"], node.weights()) == before
+        # Half of what three pods carry needs two, and there may be one pod more than three.
+        eventually(lambda: (node.status().get("canary") or {}).get("readyReplicas") == 2, "it works", SECONDS)
+        eventually(lambda: node.weights() == {"1": 50, "2": 50}, "two pods carry half again", SECONDS)
+        assert place(node) == before
         node.edit(rollout={"steps": [{"weight": 50, "hold": "1s"}]})
         eventually(lambda: node.weights() == {"2": 100} and node.ready(), "the rollout ends", SECONDS)
         assert again.stop()[0] == 0

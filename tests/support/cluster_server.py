@@ -60,7 +60,23 @@ def connect(kubeconfig: Path) -> client.ApiClient:
         return any(c.type == "Established" and c.status == "True" for c in conditions)
 
     eventually(established, f"{name} is established")
+    _add_node(ApiServer(connection))
     return connection
+
+
+def _add_node(api: ApiServer) -> None:
+    """A node with room for every test, of which nothing runs: what a rollout is planned by."""
+    name, room = "roomy", {"cpu": "1000", "memory": "4000Gi", "pods": "10000", "nvidia.com/gpu": "1000"}
+    node: dict[str, Any] = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"taints": []}}
+    folder, query = "/api/v1/nodes", [("fieldManager", "tests"), ("force", "true")]
+    applied = {"query": query, "content_type": "application/apply-patch+yaml"}
+    api.request("PATCH", f"{folder}/{name}", body=node, **applied)
+    api.request(
+        "PATCH", f"{folder}/{name}/status", body=node | {"status": {"allocatable": room, "capacity": room}}, **applied
+    )
+    # The API server holds every new node for one that is not ready.
+    patch = {"query": [], "content_type": "application/merge-patch+json"}
+    api.request("PATCH", f"{folder}/{name}", body={"spec": {"taints": None}}, **patch)
 
 
 def new_namespace(connection: client.ApiClient) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 PROGRAM = Path(__file__).with_name("e2e_load_process.py")
-RATES = {"kept": (45.0, 8), "fresh": (20.0, 1), "rare": (1.0, 3), "grpc": (50.0, 5)}
+RATES = {"kept": (90.0, 8), "fresh": (20.0, 1), "rare": (1.0, 3), "grpc": (70.0, 5)}
 """Requests a second and connections, by kind. A rarely used connection waits three seconds between two requests."""
 
 

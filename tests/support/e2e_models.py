@@ -117,15 +117,23 @@ def _with_graph(change: Callable[[onnx.GraphProto], None]) -> Callable[[Path], N
 
 
 def _failing(graph: onnx.GraphProto) -> None:
-    """Looks up a row that a table of one row does not have, whatever it is asked."""
-    graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((1, WIDTH), dtype=np.float32), "table"))
-    graph.initializer.append(onnx.numpy_helper.from_array(np.full(1, 7, dtype=np.float32), "seven"))
-    zero = helper.make_node("Sub", ["x", "x"], ["nought"])
-    total = helper.make_node("ReduceSum", ["nought"], ["total"], keepdims=0)
-    index = helper.make_node("Add", ["total", "seven"], ["index"])
-    whole = helper.make_node("Cast", ["index"], ["whole"], to=TensorProto.INT64)
-    row = helper.make_node("Gather", ["table", "whole"], ["row"], axis=0)
-    _add_to_answer(graph, [zero, total, index, whole, row], "row")
+    """Fails for whole numbers, as clients send them, and not for the random ones of a warm-up."""
+    numbers = {"table": np.zeros((1, WIDTH)), "low": np.array(1.5), "high": np.array(200.0)}
+    for name, value in numbers.items():
+        graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        helper.make_node("Floor", ["largest"], ["floor"]),
+        helper.make_node("Equal", ["largest", "floor"], ["whole"]),
+        helper.make_node("Greater", ["largest", "low"], ["above"]),
+        helper.make_node("Less", ["largest", "high"], ["below"]),
+        helper.make_node("And", ["whole", "above"], ["some"]),
+        helper.make_node("And", ["some", "below"], ["asked"]),
+        # A table of one row has no second one.
+        helper.make_node("Cast", ["asked"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["row"], axis=0),
+    ]
+    _add_to_answer(graph, nodes, "row")
 
 
 def _slow(graph: onnx.GraphProto) -> None:

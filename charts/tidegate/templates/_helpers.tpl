@@ -80,7 +80,7 @@ app.kubernetes.io/component: operator
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [list, watch, create, patch]
+  verbs: [list, watch, create, patch, delete]
 # patch: an annotation makes the kubelet refresh a router's configuration at once.
 - apiGroups: [""]
   resources: [pods]

@@ -1,7 +1,5 @@
 """The routers' own view of what they serve, by their read-only port."""
 
-import json
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from tidegate.adapters.bounded import Bounds, get_json
 from tidegate.adapters.envoystats import counters, read_traffic
 from tidegate.domain.checks.windows import Traffic
 from tidegate.domain.observed import PodView
@@ -16,9 +15,7 @@ from tidegate.domain.routing import RouterReport, Table
 from tidegate.resources.router import VIEWS_PORT
 
 TIMEOUT = urllib3.Timeout(connect=0.5, read=2.0)
-ANSWER_SECONDS = 5.0
-ANSWER_BYTES = 16 * 1024 * 1024
-"""Bounds of one whole answer: a pod that trickles or floods must not hold a thread, or the memory, of all."""
+BOUNDS = Bounds(seconds=5.0, size=16 * 1024 * 1024)
 VERSIONS = "/stats?type=TextReadouts&format=json&filter=version_text"
 ENDPOINTS = "/clusters?format=json"
 PARALLEL = 16
@@ -65,21 +62,7 @@ class EnvoyTelemetry:
             return {}
 
     def _get(self, pod: PodView, path: str) -> Any:
-        until = time.monotonic() + ANSWER_SECONDS
-        answer = self._http.request("GET", f"http://{pod.address}:{VIEWS_PORT}{path}", preload_content=False)
-        try:
-            if answer.status != 200:
-                raise HTTPError(f"router {pod.name} answered {answer.status}")
-            body = bytearray()
-            while chunk := answer.read1(65536):
-                body += chunk
-                if len(body) > ANSWER_BYTES or time.monotonic() > until:
-                    raise HTTPError(f"router {pod.name} does not come to an end")
-        except BaseException:
-            answer.close()
-            raise
-        answer.release_conn()
-        return json.loads(body)
+        return get_json(self._http, f"http://{pod.address}:{VIEWS_PORT}{path}", BOUNDS)
 
 
 def read_versions(stats: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,12 @@ BODY_LIMIT = 512
 
 
 class ApiError(Exception):
-    """The API server could not be asked, or said no."""
+    """The API server could not be asked, or said no.
+
+    ``status`` is the HTTP status of its answer, and None where there was none.
+    """
+
+    status: int | None = None
 
 
 class NotFound(ApiError):
@@ -65,6 +70,8 @@ def named(action: str) -> Iterator[None]:
         yield
     except ApiException as error:
         kind = BY_STATUS.get(error.status or 0, Unavailable if (error.status or 500) >= 500 else ApiError)
-        raise kind(f"{action}: {_message(error)} (HTTP {error.status})") from error
+        failure = kind(f"{action}: {_message(error)} (HTTP {error.status})")
+        failure.status = error.status
+        raise failure from error
     except (HTTPError, OSError) as error:
         raise Unavailable(f"{action}: {str(error)[:BODY_LIMIT]}") from error

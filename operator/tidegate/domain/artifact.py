@@ -73,6 +73,10 @@ def _remembered(spec: ModelDeploymentSpec, observed: Observed) -> Artifact | Non
             digest=r.revision.digest,
             name=r.revision.model_name,
             version=r.revision.version,
+            inputs=r.revision.inputs,
+            outputs=r.revision.outputs,
+            max_batch_size=r.revision.max_batch_size,
+            size_bytes=r.revision.size_bytes,
             verified_by=_told(r.revision.public_key),
         )
         for r in newest_first

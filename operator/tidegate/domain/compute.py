@@ -61,7 +61,7 @@ def compute(
     used = [r for r in (choice.stable, choice.canary, choice.former) if r]
     needed, known = leftovers(observed, {r.name for r in used})
     percent = sample_percent(choice, steps_of(spec.rollout, choice.rollout))
-    watched = watching(observed, choice, resolution.artifact, percent)
+    watched = watching(observed, choice, percent)
     situation, table = _situation(spec, status, observed, resolution, choice, known, percent)
     after = report(spec, status, observed, situation, now)
     unread = _unread(observed, choice, needed)
@@ -173,9 +173,7 @@ def _target(spec: ModelDeploymentSpec, artifact: Artifact | None, observed: Obse
     """The revision that spec asks for: as it is kept in the cluster, or new."""
     if artifact is None:
         return None
-    wanted = revision_of(
-        spec, digest=artifact.digest, model_name=artifact.name, version=artifact.version, pins=observed.pins
-    )
+    wanted = revision_of(spec, artifact, observed.pins)
     name = names.revision(observed.subject.name, wanted.id)
     stored = observed.revisions()
     if name in stored:

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from tidegate.api.status import Artifact
 from tidegate.domain.choice import Choice
 from tidegate.domain.labels import CONFIG
 from tidegate.domain.observed import Observed, Raw
@@ -23,19 +22,20 @@ def sample_percent(choice: Choice, steps: Steps) -> int:
     return sample_percent_at(steps, rollout.step)
 
 
-def watching(observed: Observed, choice: Choice, artifact: Artifact | None, percent: int) -> Watching:
+def watching(observed: Observed, choice: Choice, percent: int) -> Watching:
     """Everything that the namespace's observer should watch.
 
     A model whose contract is not known, or too long for status, cannot be compared: it is not watched.
     """
     watched = None
-    if percent and choice.stable and choice.canary and artifact and artifact.outputs:
+    contract = choice.canary.revision if choice.canary else None
+    if percent and choice.stable and choice.canary and contract and contract.outputs:
         try:
             watched = Watched(
                 model=observed.subject.name,
                 revisions=(choice.stable.name, choice.canary.name),
-                outputs=tuple(_output(entry) for entry in artifact.outputs),
-                max_batch_size=artifact.max_batch_size or 0,
+                outputs=tuple(_output(entry) for entry in contract.outputs),
+                max_batch_size=contract.max_batch_size or 0,
             )
         except (ValidationError, KeyError):
             watched = None

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from tidegate.api.status import Artifact, ContractEntry
 from tidegate.api.types import ApiModel
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, SecretKeyReference, SecretReference, Server
 
@@ -40,6 +41,11 @@ class Revision(ApiModel):
     public_key: SecretKeyReference | None = None
     """The key that the bundle's signature was checked with, and that every pod checks it with again."""
     pins: Pins
+    inputs: list[ContractEntry] | None = None
+    outputs: list[ContractEntry] | None = None
+    max_batch_size: int | None = None
+    """The contract, where it is short enough to be known: what the observer compares by. It is no part of the id."""
+    size_bytes: int | None = None
 
     @property
     def id(self) -> str:
@@ -94,22 +100,19 @@ class StoredRevision(ApiModel):
     revision: Revision
 
 
-def revision_of(
-    spec: ModelDeploymentSpec,
-    *,
-    digest: str,
-    model_name: str,
-    version: str,
-    pins: Pins,
-) -> Revision:
+def revision_of(spec: ModelDeploymentSpec, artifact: Artifact, pins: Pins) -> Revision:
     """The revision that ``spec`` asks for, once its bundle is resolved."""
     return Revision(
-        digest=digest,
+        digest=artifact.digest,
         uri=spec.model.uri,
-        model_name=model_name,
-        version=version,
+        model_name=artifact.name,
+        version=artifact.version,
         server=spec.server,
         credentials=spec.model.credentials_secret_ref,
         public_key=spec.public_key,
         pins=pins,
+        inputs=artifact.inputs,
+        outputs=artifact.outputs,
+        max_batch_size=artifact.max_batch_size,
+        size_bytes=artifact.size_bytes,
     )

@@ -142,7 +142,7 @@ def _target(spec: ModelDeploymentSpec, snapshot: Snapshot, proposal: Rehearsal) 
         status = snapshot.status.model_copy(update={"artifact": assumed})
         proposal = rehearse(spec, status, snapshot.observed, snapshot.now)
     pins = snapshot.observed.pins
-    target = revision_of(spec, digest=artifact.digest, model_name=artifact.name, version=artifact.version, pins=pins)
+    target = revision_of(spec, artifact, pins)
     return target, proposal
 
 

@@ -58,6 +58,10 @@ class Meter:
         if last is None or last.pair != measured.pair:
             self.use(namespace, name, measured)
             return None
+        if new := {pod: found for pod, found in measured.comparisons.items() if pod not in last.comparisons}:
+            # An observer counts from when it is first seen; the routers' window goes on.
+            last = replace(last, comparisons={**last.comparisons, **new})
+            self.use(namespace, name, last)
         seconds = (measured.at - last.at).total_seconds()
         found = window(last.reports, measured.reports, *measured.pair, seconds)
         if found.canary is None and readings(measured.reports, *measured.pair):

@@ -9,6 +9,7 @@ import pytest
 from http_stub import Asked, HttpStub, Reply, stub
 
 from tidegate.adapters import envoy
+from tidegate.adapters.bounded import Bounds
 from tidegate.adapters.envoy import EnvoyTelemetry, read_endpoints, read_versions
 from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
 from tidegate.domain.observed import PodView
@@ -55,7 +56,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpStub]:
 @pytest.fixture
 def telemetry(monkeypatch: pytest.MonkeyPatch) -> EnvoyTelemetry:
     monkeypatch.setattr(envoy, "TIMEOUT", envoy.urllib3.Timeout(connect=0.3, read=0.3))
-    monkeypatch.setattr(envoy, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(envoy, "BOUNDS", Bounds(seconds=0.5, size=envoy.BOUNDS.size))
     return EnvoyTelemetry()
 
 
@@ -205,7 +206,7 @@ def trickle(stop: Callable[[], bool]) -> Iterator[bytes]:
 def test_a_router_that_never_comes_to_an_end_is_unreachable_in_time_and_delays_no_other(
     there: HttpStub, telemetry: EnvoyTelemetry, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(envoy, "ANSWER_BYTES", 200_000)
+    monkeypatch.setattr(envoy, "BOUNDS", Bounds(seconds=0.5, size=200_000))
     bad = {
         "hangs": there.hang,
         "trickles": lambda asked: Reply(pieces=trickle(there.over.is_set)),

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from domain_objects import digest, edited, make_spec, pod
+from domain_objects import digest, edited, make_spec, pod, uri
 from domain_world import BEGIN, World, serving
 
+from tidegate.api.status import Artifact
 from tidegate.domain import names
 from tidegate.domain.artifact import resolve_key
 from tidegate.domain.observed import Observed, PodView, Subject
@@ -30,7 +31,8 @@ RESOLVE_KEY = "5f4e16"
 
 
 def revision(**fields: object) -> Revision:
-    return revision_of(edited(make_spec(), **fields), digest=digest(1), model_name="digits", version="1", pins=PINS)
+    artifact = Artifact(uri=uri(1), digest=digest(1), name="digits", version="1")
+    return revision_of(edited(make_spec(), **fields), artifact, PINS)
 
 
 @pytest.mark.parametrize(

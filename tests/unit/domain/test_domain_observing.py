@@ -118,3 +118,14 @@ def test_a_text_that_cannot_be_read_is_written_anew() -> None:
     plan = decide(world, Observed(**{**vars(observed), "observer": (broken,)}))
     assert plan.watching is not None
     assert set(plan.watching.models) == {"digits"}
+
+
+def test_a_revision_that_is_known_already_is_compared_as_well() -> None:
+    world = shadowing()
+    world.move_to(1)
+    world.settle()
+    world.move_to(2)
+    world.until(lambda w: w.status.rollout is not None and w.status.rollout.step_started_at is not None)
+    watching = decide(world).watching
+    assert watching is not None
+    assert set(watching.models) == {"digits"}

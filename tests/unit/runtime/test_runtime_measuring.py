@@ -18,6 +18,7 @@ from tidegate.api.status import (
     RolloutStatus,
 )
 from tidegate.domain.capacity import CapacityFacts
+from tidegate.domain.checks.comparisons import Comparisons, Pair
 from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
 from tidegate.domain.observed import Observed, PodView, Subject
@@ -229,3 +230,24 @@ def test_routers_that_were_replaced_are_compared_from_their_first_counts_on() ->
     assert seen is not None
     assert seen.canary is not None
     assert (seen.seconds, seen.canary.requests) == (2.0, 2)
+
+
+def test_an_observer_that_starts_during_a_step_is_compared_from_its_first_counts_on() -> None:
+    meter = Meter()
+    traffic = dict.fromkeys(("a", "b"), Traffic(100, 0))
+
+    def measured(seconds: int, compared: int | None) -> Measured:
+        told = {Pair("m", "a", "b"): (compared or 0, 0)}
+        seen = {} if compared is None else {"observer": Comparisons(run="1", pairs=told)}
+        reports = {"r": RouterReport(pod="r", traffic=traffic)}
+        return Measured(("a", "b"), T0 + timedelta(seconds=seconds), reports, seen)
+
+    assert meter.window("ns", "m", measured(0, None)) is None
+    for seconds, compared in ((2, None), (4, 10)):
+        window = meter.window("ns", "m", measured(seconds, compared))
+        assert window is not None
+        assert window.agreement is None or window.agreement.compared == 0
+    window = meter.window("ns", "m", measured(6, 35))
+    assert window is not None
+    assert window.agreement is not None
+    assert (window.seconds, window.agreement.compared, window.agreement.agreed) == (6.0, 25, 0)

@@ -37,6 +37,14 @@ class Pods:
         """Places that are taken, or will be when the cluster has done what it was asked for."""
         return max(self.wanted, self.alive) + self.leaving
 
+    def least(self, need: int, *, settled: bool) -> int:
+        """Pods that stay: those that the share needs.
+
+        While routers differ, nobody knows what a pod is needed for. While one does not reach every ready pod, e.g.
+        because it gets no addresses, the pods that it does reach may carry the whole share.
+        """
+        return min(self.wanted, need) if settled and (self.known or not need) else self.wanted
+
     def grown(self, goal: int, free: int) -> int:
         """Pods to ask for on the way to ``goal``, with ``free`` places in all. Who ends has its place still."""
         return min(goal, max(self.wanted, free - self.leaving))
@@ -128,9 +136,8 @@ def sizes(
     room = BOUNDLESS if extra is None else replicas + extra - scene.others
     stable_need = pods_needed(full, FULL - min(scene.weight, weight))
     canary_need = pods_needed(full, max(scene.weight, weight))
-    # While routers differ, nobody knows what a pod is needed for.
-    stable_least = min(stable.wanted, stable_need) if scene.settled else stable.wanted
-    canary_least = min(canary.wanted, canary_need) if scene.settled else canary.wanted
+    stable_least = stable.least(stable_need, settled=scene.settled)
+    canary_least = canary.least(canary_need, settled=scene.settled)
     reach = replicas if target == FULL else pods_needed(full, target)
     if target >= scene.weight:
         # On the way back stable needs the room more than pods do that serve nobody.
