@@ -167,8 +167,12 @@ def test_a_model_without_the_right_installation_says_what_to_do(api: ApiClient, 
     assert plain.objects("Deployment") == []
 
 
-def test_the_router_of_a_model_cannot_be_changed(api: ApiClient, namespace: str) -> None:
+@pytest.mark.parametrize(("before", "after"), [(None, TRAFFIC), (TRAFFIC, {"router": "Envoy", "gateway": None}), (TRAFFIC, None)])
+def test_the_router_of_a_model_cannot_be_changed(
+    api: ApiClient, namespace: str, before: Raw | None, after: Raw | None
+) -> None:
     plain = Stage(api, namespace)
-    plain.create(replicas=1, rollout=ROLLOUT)
-    with pytest.raises(Exception, match="cannot be changed"):
-        plain.edit(traffic=TRAFFIC)
+    plain.create(replicas=1, rollout=ROLLOUT, **({"traffic": before} if before else {}))
+    with pytest.raises(Exception, match=r"spec\.traffic\.router.*cannot be changed"):
+        plain.edit(traffic=after)
+    plain.edit(traffic=before, replicas=2)

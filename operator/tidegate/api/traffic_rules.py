@@ -32,6 +32,7 @@ ROUTER_STAYS = {
 }
 """What the API server checks of an edit. No spec alone can break it, so it is none of the rules below."""
 
+# The API server tries the rules of traffic on its default as well, which is empty.
 TRAFFIC_RULES = (
     between("spec.traffic.timeout", "1s", "1h", "timeout"),
     Rule(
@@ -43,14 +44,14 @@ TRAFFIC_RULES = (
     ),
     Rule(
         "spec.traffic",
-        "(self.router == 'GatewayAPI') == has(self.gateway)",
+        "(has(self.router) && self.router == 'GatewayAPI') == has(self.gateway)",
         lambda traffic: (traffic["router"] == "GatewayAPI") == ("gateway" in traffic),
         "gateway names the Gateway of router: GatewayAPI: give both, or neither",
         field=".gateway",
     ),
     Rule(
         "spec.traffic",
-        "self.router == 'Envoy' || !has(self.affinity) || self.affinity == 'None'",
+        "!has(self.router) || self.router == 'Envoy' || !has(self.affinity) || self.affinity == 'None'",
         lambda traffic: traffic["router"] == "Envoy" or traffic["affinity"] == "None",
         "the Gateway API cannot keep clients on a revision: remove affinity, or choose router: Envoy",
         field=".affinity",
