@@ -1,13 +1,16 @@
 """Models that a Gateway routes, with the real kinds of the Gateway API in a real API server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import cluster_server
 import gateway_stage
 import pytest
-from cluster_stage import SETTINGS, Stage
-from domain_objects import uri
+from cluster_nodes import Kubelet
+from cluster_server import eventually
+from cluster_stage import NO_BAKE, SETTINGS, STEPS, Stage
+from domain_objects import uri, wire_time
 from gateway_status import parent_status
 from kubernetes.client import ApiClient
 
@@ -16,28 +19,56 @@ from devcluster.gotools import ensure_tools
 from devcluster.progress import Progress
 from tidegate.adapters.api import ApiServer
 from tidegate.adapters.kube import GATEWAY_PATHS, KubeCluster
+from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.labels import MANAGED, MANAGER, MODEL
 from tidegate.domain.revision import Pins
 from tidegate.runtime.reconcile import Reconciler
 
 ACCOUNT = "gateway-tidegate-operator"
 SYSTEM = "gateway-system"
+GONE = 90.0
+"""Seconds: the garbage collector learns of a new kind within half a minute, and then works at once."""
 Raw = dict[str, Any]
 TRAFFIC = {
     "router": "GatewayAPI",
     "gateway": {"name": "models", "hostname": "digits.example.com", "grpcHostname": "digits-grpc.example.com"},
     "timeout": "5s",
 }
+CHECKS = [{"name": "errors", "prometheus": {"query": "vector(0)", "max": 0.1}}]
+BY_WEIGHT = {"steps": STEPS, "bake": NO_BAKE, "analysis": {"checks": CHECKS}}
 ROLLOUT = {"strategy": "BlueGreen", "steps": [], "bake": {"duration": "0s"}}
+
+
+class Good:
+    """A Prometheus whose every answer is 0."""
+
+    def values(self, queries: Mapping[str, str]) -> Mapping[str, QueryAnswer]:
+        return {name: QueryAnswer(0.0) for name in queries}
+
+
+class TimedKubelet(Kubelet):
+    """Tells when a pod became ready, by the clock of its stage, as a real one does."""
+
+    now: Callable[[], datetime]
+
+    def patch(self, name: str, status: Raw) -> None:
+        since = {"lastTransitionTime": wire_time(self.now())}
+        timed = {"conditions": [c | since for c in status["conditions"]]} if "conditions" in status else {}
+        super().patch(name, status | timed)
 
 
 class GatewayStage(Stage):
     """A stage whose operator may use the Gateway API; ``accept`` plays the controller of the Gateway."""
 
+    def __init__(self, connection: ApiClient, namespace: str, operator: ApiClient) -> None:
+        super().__init__(connection, namespace, operator=operator)
+        self.kubelet = TimedKubelet(self.api, namespace)
+        self.kubelet.now = self.clock.now
+
     def restart(self) -> None:
         pins = Pins(packager_image=SETTINGS.packager_image, drain_seconds=SETTINGS.drain_seconds)
         cluster = KubeCluster(self.client.api(), pins, "operator-test", gateway_api=True)
-        self.reconcile = Reconciler(cluster, self.routers, self.clock, SETTINGS)
+        self.reconcile = Reconciler(cluster, self.routers, self.clock, SETTINGS, queries=Good())
         self.seen: list[tuple[int, ...]] = []
 
     def routes(self) -> list[Raw]:
@@ -50,7 +81,7 @@ class GatewayStage(Stage):
 
     def accept(self, _: Stage | None = None) -> bool:
         """Accept every route as it is now; False, so that time runs on."""
-        for item in self.routes():
+        for item in (o for o in self.routes() if o["spec"].get("parentRefs")):
             status = parent_status(item, self.clock.now())
             if item.get("status") != status and not _current(item):
                 group, plural = GATEWAY_PATHS[item["kind"]]
@@ -117,7 +148,7 @@ def test_a_rollout_moves_both_routes_and_needs_exactly_the_rights_of_the_chart(
     path = f"{group}/namespaces/{stage.namespace}/{plural}"
     stage.api.request("POST", path, content_type="application/json", body=left)
     stage.create("letters", 3, replicas=1)
-    stage.create(replicas=1, rollout=ROLLOUT, traffic=TRAFFIC)
+    stage.create(replicas=1, rollout=BY_WEIGHT, traffic=TRAFFIC)
     stage.settle(stage.accept)
     assert stage.ready()
     assert [o["metadata"]["name"] for o in stage.routes()] == ["digits", "digits"]
@@ -126,7 +157,7 @@ def test_a_rollout_moves_both_routes_and_needs_exactly_the_rights_of_the_chart(
     stage.settle(stage.accept)
     assert stage.ready()
     assert stage.status()["stable"]["version"] == "2"
-    assert stage.seen[-1] == (100,)
+    assert stage.seen == [(100,), (50, 50), (100,)]
     assert stage.errors == []
     group = "gateway.networking.k8s.io"
     rules = [rule for role in roles for rule in role.get("rules", ()) if group in rule["apiGroups"]]
@@ -159,6 +190,20 @@ def test_the_routes_say_what_was_asked_for(stage: GatewayStage) -> None:
         stage.look()
 
 
+def test_deletion_leaves_neither_routes_nor_services(stage: GatewayStage) -> None:
+    stage.create(replicas=1, rollout=ROLLOUT, traffic=TRAFFIC)
+    stage.settle(stage.accept)
+    assert len(stage.routes()) == 2
+    stage.delete()
+
+    def gone() -> bool:
+        stage.look()
+        return stage.left() == stage.routes() == []
+
+    eventually(gone, "nothing is left", GONE)
+    assert stage.errors == []
+
+
 def test_a_model_without_the_right_installation_says_what_to_do(api: ApiClient, namespace: str) -> None:
     plain = Stage(api, namespace)
     plain.create(replicas=1, rollout=ROLLOUT, traffic=TRAFFIC)
@@ -167,7 +212,9 @@ def test_a_model_without_the_right_installation_says_what_to_do(api: ApiClient, 
     assert plain.objects("Deployment") == []
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, TRAFFIC), (TRAFFIC, {"router": "Envoy", "gateway": None}), (TRAFFIC, None)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, TRAFFIC), (TRAFFIC, {"router": "Envoy", "gateway": None}), (TRAFFIC, None)]
+)
 def test_the_router_of_a_model_cannot_be_changed(
     api: ApiClient, namespace: str, before: Raw | None, after: Raw | None
 ) -> None:

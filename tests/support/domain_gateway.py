@@ -53,7 +53,8 @@ class GatewayState:
 
     def weights(self, kind: str) -> dict[str, int]:
         """Positive weights that were written, by Service."""
-        references = self.routes[kind]["spec"]["rules"][-1]["backendRefs"]
+        rules = self.routes[kind]["spec"].get("rules") or [{}]
+        references = rules[-1].get("backendRefs", ())
         return {ref["name"]: ref["weight"] for ref in references if ref["weight"]}
 
     def step(self, now: datetime) -> None:

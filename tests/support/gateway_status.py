@@ -23,5 +23,6 @@ def parent_status(route: Raw, now: datetime, **refused: tuple[str, str]) -> Raw:
                 "lastTransitionTime": wire_time(now),
             }
         )
-    reference = route["spec"]["parentRefs"][0]
-    return {"parents": [{"parentRef": reference, "controllerName": "example.com/tests", "conditions": conditions}]}
+    parents = route["spec"].get("parentRefs", ())
+    told = {"controllerName": "example.com/tests", "conditions": conditions}
+    return {"parents": [{"parentRef": reference} | told for reference in parents]}

@@ -110,7 +110,8 @@ def _serves(observed: Observed, kind: str, route: Route) -> bool:
         return False
     # Somebody may have edited the weights beside the annotation.
     wanted = {names.backend(b.revision): b.weight for b in referred(route)}
-    found = {ref["name"]: ref.get("weight", 1) for ref in item["spec"]["rules"][-1].get("backendRefs", ())}
+    rules = item["spec"].get("rules") or [{}]
+    found = {ref["name"]: ref.get("weight", 1) for ref in rules[-1].get("backendRefs", ())}
     return found == wanted and _answered(item)
 
 
@@ -121,9 +122,9 @@ def _answered(item: Raw) -> bool:
 
 
 def _parents(item: Raw) -> list[Raw]:
-    """What is said of the route at the parent that it names now."""
-    wanted = _parent(item["spec"]["parentRefs"][0])
-    return [p for p in item.get("status", {}).get("parents", ()) if _parent(p["parentRef"]) == wanted]
+    """What is said of the route at the parents that it names now: one, unless somebody edited it."""
+    wanted = _named(item["spec"])
+    return [p for p in item.get("status", {}).get("parents", ()) if _parent(p["parentRef"]) in wanted]
 
 
 def _conditions(parent: Raw) -> Mapping[str, Raw]:
@@ -140,8 +141,12 @@ def _parent(reference: Raw) -> tuple[str | None, ...]:
     return tuple(reference.get(key) for key in ("name", "namespace", "sectionName"))
 
 
+def _named(spec: Raw) -> list[tuple[str | None, ...]]:
+    return [_parent(reference) for reference in spec.get("parentRefs") or ()]
+
+
 def _place(spec: Raw) -> tuple[object, ...]:
-    return _parent(spec["parentRefs"][0]), list(spec.get("hostnames") or ())
+    return _named(spec), list(spec.get("hostnames") or ())
 
 
 def _found(pod: PodView, now: datetime | None) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from domain_objects import STEPS
 from domain_world import World, serving
 
@@ -120,18 +121,26 @@ def test_another_gateway_counts_once_it_has_accepted_the_routes() -> None:
     assert world.ready
 
 
-def test_weights_that_somebody_edited_do_not_count_and_are_put_back() -> None:
+@pytest.mark.parametrize("left", ["no backend", "no rule", "nothing at all", "another gateway beside it"])
+def test_a_route_that_somebody_edited_does_not_count_and_is_put_back(left: str) -> None:
     world = serving(1, **BY_WEIGHT)
     gateway = world.cluster.gateway
     assert gateway is not None
     route = gateway.routes["HTTPRoute"]
-    rules = [*route["spec"]["rules"][:-1], {**route["spec"]["rules"][-1], "backendRefs": []}]
-    gateway.routes["HTTPRoute"] = route | {"spec": route["spec"] | {"rules": rules}}
+    spec = route["spec"]
+    edited = {
+        "no backend": spec | {"rules": [*spec["rules"][:-1], spec["rules"][-1] | {"backendRefs": []}]},
+        "no rule": {name: value for name, value in spec.items() if name != "rules"},
+        "nothing at all": {},
+        "another gateway beside it": spec | {"parentRefs": [*spec["parentRefs"], {"name": "others"}]},
+    }
+    gateway.routes["HTTPRoute"] = route | {"spec": edited[left]}
     world.cluster.changed = True
     world.tick()
     assert world.condition("Routed").status == "False"
     world.settle()
     assert world.ready
+    assert gateway.routes["HTTPRoute"]["spec"] == spec
     assert shares(world) == {"1": 100}
 
 
