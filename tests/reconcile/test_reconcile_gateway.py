@@ -1,7 +1,7 @@
 """Models that a Gateway routes, with the real kinds of the Gateway API in a real API server."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import cluster_server
@@ -169,9 +169,20 @@ def test_a_rollout_moves_both_routes_and_needs_exactly_the_rights_of_the_chart(
 
 
 def test_weights_rise_only_as_the_routes_are_accepted(stage: GatewayStage) -> None:
-    stage.create(replicas=1, rollout=ROLLOUT, traffic=TRAFFIC)
+    stage.create(replicas=1, rollout=BY_WEIGHT, traffic=TRAFFIC)
     stage.settle(lambda now: now.status().get("stable") or (now.routes() and now.status().get("rollout")))  # type: ignore[attr-defined]
     assert stage.split() == ()
+    assert not stage.ready()
+    stage.settle(stage.accept)
+    assert stage.split() == (100,)
+    assert stage.ready()
+    assert stage.objects("ConfigMap") == [], "no router of ours is there, and none counts"
+    stage.edit(model={"uri": uri(2)})
+    stage.settle(lambda _: len(stage.split()) == 2 or stage.accept())
+    for _ in range(15):
+        stage.look()
+        stage.clock.advance(timedelta(seconds=2))
+    assert stage.split() == (50, 50), "a share that nobody accepted is no beginning of its hold"
     assert not stage.ready()
     stage.settle(stage.accept)
     assert stage.split() == (100,)
