@@ -11,7 +11,7 @@ ENVOY = "!has(self.traffic) || self.traffic.router == 'Envoy'"
 
 
 def _by_gateway(spec: Wire) -> bool:
-    return bool(spec["traffic"]["router"] == "GatewayAPI")
+    return bool(spec.get("traffic", {}).get("router") == "GatewayAPI")
 
 
 def _differ(gateway: Wire, one: str, other: str) -> bool:
