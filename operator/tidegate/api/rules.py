@@ -12,6 +12,7 @@ from typing import Any
 
 from tidegate.api.rollout_rules import ROLLOUT_RULES
 from tidegate.api.rule import Rule, between
+from tidegate.api.traffic_rules import TRAFFIC_RULES
 
 RESERVED_FLAGS = (
     "--allow-grpc",
@@ -191,14 +192,7 @@ RULES = (
         field=".minReplicas",
     ),
     between("spec.autoscaling.idleBeforeZero", "10s", "24h", "idleBeforeZero"),
-    between("spec.traffic.timeout", "1s", "1h", "timeout"),
-    Rule(
-        "spec.traffic",
-        "(has(self.affinity) && self.affinity == 'Header') == has(self.affinityHeader)",
-        lambda traffic: (traffic["affinity"] == "Header") == ("affinityHeader" in traffic),
-        "affinityHeader is the header that affinity: Header goes by: give both, or neither",
-        field=".affinityHeader",
-    ),
+    *TRAFFIC_RULES,
 )
 
 
