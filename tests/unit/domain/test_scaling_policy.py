@@ -129,6 +129,17 @@ def test_an_idle_model_goes_to_zero_and_no_earlier() -> None:
     assert (decisions[-1].replicas, decisions[-1].reason) == (0, ScalingReason.IDLE)
 
 
+def test_a_restarted_operator_sends_nothing_to_zero_before_it_has_looked_for_a_while() -> None:
+    _, before = play([20.0] * 100 + [0.0] * 10, ready=6, policy=ZERO)
+    state, decisions = recalled(remembered(before)), []
+    for step in range(60):
+        now = 9000.0 + 2 * step
+        decision, state = decide(ZERO, Window((look(now, 0, 1),), 1, 15, 5), state, now)
+        decisions.append(decision)
+    assert {decision.replicas for decision in decisions[:28]} == {1}
+    assert (decisions[-1].replicas, decisions[-1].reason) == (0, ScalingReason.IDLE)
+
+
 def test_a_first_request_wakes_a_model_at_zero() -> None:
     _, state = play([20.0] * 100 + [0.0] * 60, ready=6, policy=ZERO)
     held = Sample(time=322.0, seconds=2.0, arrivals=1, concurrency=0.5, ready=0, starting=0, waiting=1)
