@@ -136,7 +136,7 @@ def test_a_restarted_operator_sends_nothing_to_zero_before_it_has_looked_for_a_w
         now = 9000.0 + 2 * step
         decision, state = decide(ZERO, Window((look(now, 0, 1),), 1, 15, 5), state, now)
         decisions.append(decision)
-    assert {decision.replicas for decision in decisions[:28]} == {1}
+    assert all(decision.replicas >= 1 for decision in decisions[:28])
     assert (decisions[-1].replicas, decisions[-1].reason) == (0, ScalingReason.IDLE)
 
 
