@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import inf, nan
+from random import Random
 
 import pytest
 
@@ -61,6 +62,17 @@ def test_a_jump_is_answered_at_the_next_look() -> None:
     jump = look(202.0, 60.0, 6)
     decision, _ = decide(POLICY, Window((jump,), 6, 15, 5), state, 202.0)
     assert decision.replicas >= 12
+
+
+def test_chance_on_a_slow_ramp_is_no_surprise() -> None:
+    """Otherwise its height would be kept ready long after demand has gone."""
+    random, policy, state, ready = Random(5), Policy(95, 800, Limits(1, 60)), State(), 10
+    for step in range(1, 1200):
+        rate = 30 + step / 30
+        sample = look(2.0 * step, max(random.gauss(rate, (rate / 2) ** 0.5), 0.0), ready)
+        decision, state = decide(policy, Window((sample,), ready, 60, 5), state, 2.0 * step)
+        ready = decision.replicas
+    assert state.surprises == ()
 
 
 def test_every_decision_says_why_and_from_what() -> None:
