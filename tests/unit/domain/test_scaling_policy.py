@@ -132,6 +132,16 @@ def test_a_memory_of_another_version_is_dropped() -> None:
     assert recalled(None) == State()
 
 
+def test_a_memory_that_makes_no_sense_is_dropped() -> None:
+    _, state = play([40.0] * 20, ready=12)
+    memory = remembered(state)
+    assert recalled(memory) != State()
+    for at in (0, 1, 3, 4):
+        wrong = [0.0 if index == at else value for index, value in enumerate(memory.capacity)]
+        assert recalled(memory.model_copy(update={"capacity": wrong})) == State()
+    assert recalled(memory.model_copy(update={"capacity": [1.0]})) == State()
+
+
 ZERO = Policy(95, 800, Limits(0, 20), idle_seconds=60)
 
 

@@ -38,9 +38,12 @@ def recalled(memory: ScalingMemory | None) -> State:
     version or of other laws. What is recalled decides nothing before the first look."""
     if memory is None or memory.version != VERSION or len(memory.capacity) != 10 or len(memory.demand) != 6:
         return State()
+    rate, seconds, evidence, saturated, batch, *line = memory.capacity
+    if min(rate, seconds, saturated, batch) <= 0:
+        return State()
     fits = len(memory.prices) == len(LAWS)
     return State(
-        capacity=Capacity(*memory.capacity[:5], batches=Batches(*memory.capacity[5:])),
+        capacity=Capacity(rate, seconds, evidence, saturated, batch, Batches(*line)),
         demand=Demand(*memory.demand),
         surprises=tuple(Surprise(*three) for three in _groups(memory.surprises, 3)),
         accounts=tuple(Account(price, 0) for price in memory.prices) if fits else (),
