@@ -93,6 +93,14 @@ def _prometheus(url: str, token_file: Path | None, ca_file: Path | None) -> "Pro
         raise typer.BadParameter(str(error), param_hint="--prometheus-url") from error
 
 
+PrometheusUrl = Annotated[
+    str, typer.Option(envvar="TIDEGATE_PROMETHEUS_URL", help="Address that PromQL checks are asked of.")
+]
+GatewayApi = Annotated[
+    bool, typer.Option(envvar="TIDEGATE_GATEWAY_API", help="Let models be routed by a Gateway of the Gateway API.")
+]
+
+
 @app.command()
 def run(
     packager_image: Annotated[str, typer.Option(envvar="TIDEGATE_PACKAGER_IMAGE", help="Image of model-packager.")],
@@ -109,15 +117,14 @@ def run(
     metrics_port: Annotated[int, typer.Option(envvar="TIDEGATE_METRICS_PORT", help="0 serves none.")] = 8080,
     workers: Annotated[int, typer.Option(envvar="TIDEGATE_WORKERS", min=1, max=64)] = 8,
     cluster_domain: Annotated[str, typer.Option(envvar="TIDEGATE_CLUSTER_DOMAIN")] = "cluster.local",
-    prometheus_url: Annotated[
-        str, typer.Option(envvar="TIDEGATE_PROMETHEUS_URL", help="Address that PromQL checks are asked of.")
-    ] = "",
+    prometheus_url: PrometheusUrl = "",
     prometheus_token_file: Annotated[
         Path | None, typer.Option(envvar="TIDEGATE_PROMETHEUS_TOKEN_FILE", help="File with a bearer token for it.")
     ] = None,
     prometheus_ca_file: Annotated[
         Path | None, typer.Option(envvar="TIDEGATE_PROMETHEUS_CA_FILE", help="Certificates that vouch for it, as PEM.")
     ] = None,
+    gateway_api: GatewayApi = False,
     log_format: Annotated[LogFormat, typer.Option(envvar="TIDEGATE_LOG_FORMAT")] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(envvar="TIDEGATE_LOG_LEVEL")] = LogLevel.INFO,
 ) -> None:
@@ -147,13 +154,13 @@ def run(
         metrics_port=metrics_port,
         workers=workers,
         prometheus=_prometheus(prometheus_url, prometheus_token_file, prometheus_ca_file),
+        gateway_api=gateway_api,
     )
     try:
-        code = main(options)
+        raise typer.Exit(main(options))
     except ApiError as error:
         typer.echo(f"tidegate: {error}", err=True)
-        code = 1
-    raise typer.Exit(code)
+        raise typer.Exit(1) from None
 
 
 @app.command()

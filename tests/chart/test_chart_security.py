@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from charts import generate
-from tidegate.adapters.kube import PATHS
+from tidegate.adapters.kube import GATEWAY_PATHS, PATHS
 
 Object = dict[str, Any]
 Rendered = dict[tuple[str, str, str], Object]
@@ -37,6 +37,8 @@ ALLOWED = {
     "/resourcequotas": {"list"},
     "/events": {"create"},
 }
+# What a model that a Gateway routes needs, where that is asked for.
+GATEWAY = {f"gateway.networking.k8s.io/{routes}": NAMED for routes in ("httproutes", "grpcroutes")}
 # Nodes belong to no namespace: only a ClusterRole can give this.
 CLUSTER_WIDE = {"/nodes": {"list"}}
 
@@ -103,10 +105,15 @@ def test_the_operator_may_do_this_and_no_more(
     assert permissions(render(helm4, feature)[identity]) == ALLOWED | more
 
 
+def test_routes_of_the_gateway_api_are_granted_only_where_asked_for(render: Render, helm4: Path) -> None:
+    identity = ("ClusterRole", "", "tidegate-operator")
+    assert permissions(render(helm4, "gateway")[identity]) == ALLOWED | CLUSTER_WIDE | GATEWAY
+
+
 def test_every_kind_that_the_operator_works_with_is_in_its_role() -> None:
-    for kind, (prefix, plural) in PATHS.items():
+    for kind, (prefix, plural) in (PATHS | GATEWAY_PATHS).items():
         group = prefix.removeprefix("/apis/").rpartition("/")[0] if prefix.startswith("/apis/") else ""
-        assert f"{group}/{plural}" in ALLOWED, f"the chart's role does not know {kind}"
+        assert f"{group}/{plural}" in ALLOWED | GATEWAY, f"the chart's role does not know {kind}"
 
 
 @pytest.mark.parametrize("feature", ["", "namespaced"])

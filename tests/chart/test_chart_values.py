@@ -62,6 +62,7 @@ def template(helm: Path, settings: str) -> subprocess.CompletedProcess[str]:
         ("prometheus.url=http://prometheus?x=1", "prometheus", "url"),
         ("prometheus.tokenSecretRef.key=a/b", "tokenSecretRef", "key"),
         ("prometheus.token=abc", "prometheus", "token"),
+        ("gatewayAPI.enabled=often", "gatewayAPI", "boolean"),
     ],
 )
 def test_a_wrong_value_is_refused_and_named(helm: Path, setting: str, where: str, why: str) -> None:

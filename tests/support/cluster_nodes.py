@@ -27,7 +27,11 @@ READY: Raw = {
     "conditions": [{"type": "Ready", "status": "True"}],
     "containerStatuses": [{"name": "triton", "ready": True, "state": {"running": {}}}],
 }
-STORE = {uri(v): {"digest": digest(v), "name": "digits", "version": str(v), "sizeBytes": 4096} for v in range(1, 8)}
+CONTRACT: Raw = {"outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 10]}], "maxBatchSize": 8}
+STORE = {
+    uri(v): {"digest": digest(v), "name": "digits", "version": str(v), "sizeBytes": 4096, **CONTRACT}
+    for v in range(1, 8)
+}
 
 
 def waiting(reason: str, message: str) -> Raw:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from domain_gateway import GatewayState
 from domain_objects import (
     Raw,
     container,
@@ -20,6 +21,7 @@ from domain_objects import (
     wire_time,
 )
 
+from tidegate.api.v1alpha1 import Gateway
 from tidegate.domain import names
 from tidegate.domain.capacity import CapacityFacts, PodUse
 from tidegate.domain.checks.windows import Bucket, Histogram, Traffic
@@ -29,6 +31,7 @@ from tidegate.domain.placement import Node
 from tidegate.domain.plan import Poke, Replay, Resolve, Workload
 from tidegate.domain.revision import GPU, Pins, StoredRevision
 from tidegate.domain.routing import (
+    Route,
     RouterReport,
     Table,
     clusters_version,
@@ -57,6 +60,7 @@ class PodState:
     ready: bool = False
     leaving_since: datetime | None = None
     placed: bool = True
+    turned: datetime | None = None
 
 
 @dataclass
@@ -144,6 +148,8 @@ class Cluster:
         """Tables of further routers, by number."""
         self.service_owner: str | None = None
         self.has_service = False
+        self.gateway: GatewayState | None = None
+        """What a Gateway knows; None while it was told nothing."""
         self.changed = True
         self._count = 0
 
@@ -162,6 +168,7 @@ class Cluster:
         objects += [pod(f"{r}-evicted", r, phase="Failed", containers=[lost]) for r in self.evicted]
         for name, state in self.jobs.items():
             objects += self._job(name, state)
+        objects += self.gateway.objects() if self.gateway else []
         router: list[Raw] = []
         if self.table is not None:
             router.append(self._config_map(self.shard, self.table))
@@ -190,6 +197,7 @@ class Cluster:
             state.name,
             state.revision,
             ready=state.ready,
+            turned=state.turned,
             ip=state.address,
             leaving=state.leaving_since is not None,
             containers=[status] if state.placed else [],
@@ -244,6 +252,11 @@ class Cluster:
         if not self.routers:
             self.routers = [RouterState(f"router-{i}") for i in range(2)]
 
+    def put_gateway(self, route: Route, gateway: Gateway) -> None:
+        """Write both routes of a Gateway, the second after the first."""
+        self.gateway = self.gateway or GatewayState(self.subject)
+        self.changed = self.gateway.put(route, gateway) or self.changed
+
     def poke(self, poke: Poke) -> None:
         """Annotate a router's pod."""
         for router in self.routers:
@@ -272,6 +285,8 @@ class Cluster:
         self._run_pods()
         for router in self.routers:
             self._run_router(router)
+        if self.gateway:
+            self.gateway.step(self.now)
         self._run_clients(seconds)
         if before != repr((self.pods, self.jobs, [(r.name, r.ready) for r in self.routers])):
             self.changed = True
@@ -328,7 +343,9 @@ class Cluster:
             if not state.placed and self._has_place():
                 state.placed, state.born = True, self.now
             old = state.placed and (self.now - state.born).total_seconds() >= START_SECONDS
-            state.ready = old and state.leaving_since is None and not self._sick(state)
+            ready = old and state.leaving_since is None and not self._sick(state)
+            if ready != state.ready:
+                state.ready, state.turned = ready, self.now
         drain = timedelta(seconds=DRAIN_SECONDS)
         self.pods = [p for p in self.pods if p.leaving_since is None or self.now - p.leaving_since < drain]
 

@@ -43,9 +43,13 @@ def wire_time(when: datetime) -> str:
 
 
 def pod(name: str, revision: str = "", *, labels: Raw | None = None, **fields: Any) -> Raw:
-    """A pod: ``ready``, ``ip``, ``leaving``, ``phase``, ``containers``, ``init`` and ``scheduled`` say how it is."""
+    """A pod: ``ready``, ``turned``, ``ip``, ``leaving``, ``phase``, ``containers``, ``init`` and ``scheduled``.
+
+    ``turned`` is when it became ready, or ceased to be.
+    """
     own = {MODEL: "digits", REVISION: revision, COMPONENT: "server"} if revision else {MODEL: "digits"}
-    conditions = [{"type": "Ready", "status": "True" if fields.get("ready") else "False"}]
+    turned = {"lastTransitionTime": wire_time(fields["turned"])} if fields.get("turned") else {}
+    conditions = [{"type": "Ready", "status": "True" if fields.get("ready") else "False", **turned}]
     scheduled = fields.get("scheduled")
     conditions.append({"type": "PodScheduled", **(scheduled or {"status": "True"})})
     meta: Raw = {"name": name, "labels": own | (labels or {}), "annotations": fields.get("annotations", {})}

@@ -6,6 +6,7 @@ from domain_cluster import Cluster
 
 from tidegate.api.status import ModelDeploymentStatus, Reason
 from tidegate.api.v1alpha1 import ModelDeploymentSpec
+from tidegate.domain import names
 from tidegate.domain.observed import Observed
 from tidegate.domain.plan import Plan
 from tidegate.domain.routing import Route, Table, knows
@@ -129,6 +130,9 @@ def check_removal(cluster: Cluster, name: str) -> None:
         if router.ready:
             share = _share(router.loaded, cluster.subject.name, name)
             assert share == 0, f"{name} goes while {router.name} gives it {share} %"
+    for kind, weights in cluster.gateway.effective.items() if cluster.gateway else ():
+        share = weights.get(names.backend(name), 0)
+        assert share == 0, f"{name} goes while the {kind} gives it {share} %"
 
 
 def check_cluster(cluster: Cluster) -> None:

@@ -146,6 +146,8 @@ class World:
         found = windows.between(before, {"all": windows.Reading(stable, canary)})
         assert found is not None
         seconds = (now - self._reading.at).total_seconds()
+        if self.cluster.gateway:
+            return Window(seconds, values=dict(self.values))
         return Window(seconds, *found, agreement=self.agreement, values=dict(self.values))
 
     def _apply(self, plan: Plan) -> bool:
@@ -165,6 +167,9 @@ class World:
         writes += [lambda load=load: cluster.put_workload(load) for load in plan.workloads]  # type: ignore[misc]
         if plan.replay:
             writes.append(lambda: cluster.put_replay(plan.replay))  # type: ignore[arg-type]
+        if plan.route is not None and plan.gateway is not None:
+            writes.append(lambda: cluster.put_gateway(plan.route, plan.gateway))  # type: ignore[arg-type]
+            return [*writes, lambda: self._prune_workloads(plan), lambda: self._prune_rest(plan)]
         if plan.table is None:
             return writes
         writes.append(lambda: cluster.put_table(plan.table))  # type: ignore[arg-type]

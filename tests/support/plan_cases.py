@@ -6,7 +6,7 @@ from typing import Any
 from domain_world import World
 from http_stub import Asked, Reply
 
-from tidegate.adapters.kube import PATHS
+from tidegate.adapters.kube import GATEWAY_PATHS, PATHS
 from tidegate.api.v1alpha1 import KIND, ModelDeploymentSpec
 from tidegate.domain.observed import Observed, Raw
 from tidegate.domain.snapshot import Snapshot
@@ -54,7 +54,7 @@ class ApiOf:
         plural, _, name = rest.partition("/")
         if asked.path in ("/api/v1/nodes", "/api/v1/pods") or plural == "resourcequotas":
             return Reply({"message": f"{asked.path} is forbidden: no right to list"}, 403)
-        kind = next(kind for kind, (_, found) in PATHS.items() if found == plural)
+        kind = next(kind for kind, (_, found) in (PATHS | GATEWAY_PATHS).items() if found == plural)
         if "/proxy/" in name:
             return self._view(*name.split("/proxy"))
         if not name:

@@ -105,4 +105,10 @@ app.kubernetes.io/component: operator
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- if .Values.gatewayAPI.enabled }}
+# The routes of models that a Gateway routes.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes, grpcroutes]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
 {{- end -}}

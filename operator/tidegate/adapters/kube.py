@@ -18,7 +18,7 @@ from tidegate.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, Mod
 from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.diagnose import log_wanted
 from tidegate.domain.labels import COMPONENT, CONFIG, MANAGER, MODEL, SHARD
-from tidegate.domain.observed import Observed, Owner, PodView, Raw, Subject, belongs, shard_label
+from tidegate.domain.observed import ROUTE_KINDS, Observed, Owner, PodView, Raw, Subject, belongs, shard_label
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.revision import Pins
 from tidegate.ports import Found
@@ -37,6 +37,17 @@ PATHS = {
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     KIND: (MODELS, PLURAL),
 }
+ROUTES = "/apis/gateway.networking.k8s.io/v1"
+GATEWAY_PATHS = {"HTTPRoute": (ROUTES, "httproutes"), "GRPCRoute": (ROUTES, "grpcroutes")}
+"""Kinds that a cluster may lack, and that only an operator installed for them may touch."""
+NOT_INSTALLED = (
+    "spec.traffic.router is GatewayAPI, and this operator was installed without it: install it with "
+    "gatewayAPI.enabled=true."
+)
+NO_ROUTES = (
+    "The HTTPRoutes and GRPCRoutes (gateway.networking.k8s.io/v1) of spec.traffic.router: GatewayAPI cannot be read: "
+    "install the CustomResourceDefinitions of the Gateway API, standard channel, and the operator's role for them."
+)
 OWN_KINDS = (
     "ControllerRevision",
     "Deployment",
@@ -50,14 +61,20 @@ NAMED_KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy")
 """Kinds of which the subject has one under its own name."""
 OBSERVER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "Service")
 ROUTER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "PodDisruptionBudget")
-API_VERSIONS = {kind: group.removeprefix("/apis/").removeprefix("/api/") for kind, (group, _) in PATHS.items()}
+API_VERSIONS = {
+    kind: group.removeprefix("/apis/").removeprefix("/api/") for kind, (group, _) in (PATHS | GATEWAY_PATHS).items()
+}
 
 
 class KubeCluster:
     """The API server, by the official client."""
 
-    def __init__(self, api: ApiServer, pins: Pins, identity: str) -> None:
-        """``identity`` names this operator's process in events."""
+    def __init__(self, api: ApiServer, pins: Pins, identity: str, *, gateway_api: bool = False) -> None:
+        """``identity`` names this operator's process in events.
+
+        ``gateway_api`` lets it read and write routes of the Gateway API.
+        """
+        self._gateway_api = gateway_api
         self._api = api
         self._pins = pins
         self._identity = identity
@@ -89,10 +106,13 @@ class KubeCluster:
         Raises Remains while objects of a deleted ModelDeployment of the same name are there.
         """
         labelled = [o for kind in OWN_KINDS for o in self._list(kind, subject.namespace, f"{MODEL}={subject.name}")]
+        routes, trouble = self._routes(subject)
+        labelled += routes
         # Pods belong to their Deployments and Jobs.
         own = [o for o in labelled if o["kind"] == "Pod" or belongs(o, subject)]
         named = {o["kind"]: o for o in own if o["metadata"]["name"] == subject.name}
-        unseen = [kind for kind in NAMED_KINDS if kind not in named]
+        needed = NAMED_KINDS if trouble else (*NAMED_KINDS, *ROUTE_KINDS)
+        unseen = [kind for kind in needed if kind not in named]
         foreign = {kind: found for kind in unseen if (found := self._get(kind, subject.namespace, subject.name))}
         if late := [o for o in (*labelled, *foreign.values()) if _predecessors(o, subject)]:
             raise Remains(f"{late[0]['kind']} {late[0]['metadata']['name']} of a deleted {subject.name} is still there")
@@ -108,11 +128,22 @@ class KubeCluster:
             service=named.get("Service") or foreign.pop("Service", None),
             foreign=tuple(foreign.values()),
             logs=self._logs(subject, own),
+            trouble=trouble,
             observer=tuple(
                 o for kind in OBSERVER_KINDS for o in self._list(kind, subject.namespace, f"{COMPONENT}=observer")
             ),
         )
         return self._with_router(observed)
+
+    def _routes(self, subject: Subject) -> tuple[list[Raw], str]:
+        """The model's routes of the Gateway API, or why they cannot be read."""
+        if not self._gateway_api:
+            return [], NOT_INSTALLED
+        selector = f"{MODEL}={subject.name}"
+        try:
+            return [o for kind in ROUTE_KINDS for o in self._list(kind, subject.namespace, selector)], ""
+        except (NotFound, Forbidden):
+            return [], NO_ROUTES
 
     def _with_router(self, observed: Observed) -> Observed:
         """The snapshot with the router that the model's Service leads to, if it has the model's route; else with all.
@@ -255,7 +286,7 @@ class KubeCluster:
 
     @staticmethod
     def _path(kind: str, namespace: str, name: str = "") -> str:
-        group, plural = PATHS[kind]
+        group, plural = PATHS.get(kind) or GATEWAY_PATHS[kind]
         return f"{group}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
 
 

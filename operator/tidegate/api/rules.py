@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from tidegate.api.rollout_rules import ROLLOUT_RULES
-from tidegate.api.rule import Rule, between
+from tidegate.api.rule import Rule
+from tidegate.api.traffic_rules import TRAFFIC_RULES
 
 RESERVED_FLAGS = (
     "--allow-grpc",
@@ -183,14 +184,7 @@ RULES = (
     _no_keys_under("spec.server.template.metadata.annotations", "tidegate.dev/"),
     _keys("spec.server.template.spec.nodeSelector"),
     *ROLLOUT_RULES,
-    between("spec.traffic.timeout", "1s", "1h", "timeout"),
-    Rule(
-        "spec.traffic",
-        "(has(self.affinity) && self.affinity == 'Header') == has(self.affinityHeader)",
-        lambda traffic: (traffic["affinity"] == "Header") == ("affinityHeader" in traffic),
-        "affinityHeader is the header that affinity: Header goes by: give both, or neither",
-        field=".affinityHeader",
-    ),
+    *TRAFFIC_RULES,
 )
 
 

@@ -93,6 +93,8 @@ class Reason(StrEnum):
     CONTAINER_CONFIG = "ContainerConfigInvalid"
     ROUTER_NOT_READY = "RouterNotReady"
     NAME_CONFLICT = "NameConflict"
+    ROUTE_REFUSED = "RouteRefused"
+    GATEWAY_API_MISSING = "GatewayAPIMissing"
     PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
     PARITY_FAILED = "ParityFailed"
     CONTRACT_BREAKING = "ContractBreaking"
@@ -269,7 +271,10 @@ class ModelDeploymentStatus(ApiModel):
 
     observed_generation: int | None = Field(default=None, description="Generation of spec this status is about.")
     phase: Phase | None = Field(default=None, description="One word for people.")
-    url: Text | None = Field(default=None, description="Address inside the cluster, HTTP; gRPC is on port 8001.")
+    url: Text | None = Field(
+        default=None,
+        description="Address inside the cluster, HTTP; gRPC is on port 8001. Absent where a Gateway routes.",
+    )
     port: int | None = Field(default=None, description="Port of the model's listener at the routers.")
     artifact: Artifact | None = Field(default=None, description="The bundle behind spec.model.")
     stable: RevisionStatus | None = Field(default=None, description="Revision with the (rest of the) traffic.")

@@ -92,6 +92,22 @@ HeaderName = Annotated[
         max_length=128,
     ),
 ]
+Namespace = Annotated[
+    str,
+    Format(
+        r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        "write the name of a namespace: lower-case letters, digits and '-', at most 63, such as infra",
+        max_length=63,
+    ),
+]
+Hostname = Annotated[
+    str,
+    Format(
+        r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$",
+        "write one hostname without wildcards, in lower case, such as digits.models.example.com",
+        max_length=253,
+    ),
+]
 FreeObject = Annotated[dict[str, Any], Field(max_length=16)]
 
 
@@ -251,13 +267,54 @@ class Server(ApiModel):
     template: Template = Field(default_factory=Template, description="Overlay on the pods: metadata and scheduling.")
 
 
+class Gateway(ApiModel):
+    """The Gateway that the model's routes are attached to, and where they meet its listeners.
+
+    A Gateway accepts an HTTPRoute or a GRPCRoute for one hostname of one listener, never both.
+    """
+
+    name: ObjectName = Field(description="Name of the Gateway. Example: models.")
+    namespace: Namespace | None = Field(
+        default=None, description="Namespace of the Gateway. When absent, that of the ModelDeployment. Example: infra."
+    )
+    section_name: ObjectName | None = Field(
+        default=None,
+        description="Listener of the HTTPRoute. When absent, every listener that takes it. Example: http.",
+    )
+    grpc_section_name: ObjectName | None = Field(
+        default=None,
+        description="Listener of the GRPCRoute. When absent, every listener that takes it. Example: grpc.",
+    )
+    hostname: Hostname | None = Field(
+        default=None,
+        description="Hostname of the HTTPRoute. When absent, every one, so that no other model fits on the listener. "
+        "Example: digits.models.example.com.",
+    )
+    grpc_hostname: Hostname | None = Field(
+        default=None,
+        description="Hostname of the GRPCRoute. When absent, every one, so that no other model fits on the listener. "
+        "Example: digits-grpc.models.example.com.",
+    )
+
+
 class Traffic(ApiModel):
     """How requests reach the model."""
 
-    router: Literal["Envoy"] = Field(default="Envoy", description="Who routes. Default: Envoy. Example: Envoy.")
+    router: Literal["Envoy", "GatewayAPI"] = Field(
+        default="Envoy",
+        description="Who routes. Envoy: the operator's own routers. GatewayAPI: a Gateway that is there, by an "
+        "HTTPRoute and a GRPCRoute; the operator must be installed with gatewayAPI.enabled. It cannot be changed. "
+        "Default: Envoy. Example: GatewayAPI.",
+    )
+    gateway: Gateway | None = Field(
+        default=None,
+        description="The Gateway of router: GatewayAPI. Example: {name: models, hostname: digits.models.example.com, "
+        "grpcHostname: digits-grpc.models.example.com}.",
+    )
     timeout: Duration = Field(
         default=timedelta(seconds=30),
-        description="Longest time for one request, 1s to 1h. Default: 30s. Example: 5s.",
+        description="Longest time for one request, 1s to 1h. A GRPCRoute has no time-out: with router: GatewayAPI it "
+        "holds for HTTP alone. Default: 30s. Example: 5s.",
     )
     affinity: Literal["None", "ClientAddress", "Header"] = Field(
         default="None",

@@ -140,7 +140,7 @@ def _live(filename: Path | None, namespace: str | None, context: str | None, sav
         raise PlanError(f"--save-snapshot takes one ModelDeployment, and {filename} holds {len(models)}")
     default = namespace or default_namespace(context)
     api = ApiServer(connect(connections=4, context=context), may_write=lambda: False)
-    cluster = KubeCluster(api, Pins(packager_image="unknown"), "tidegate-plan")
+    cluster = KubeCluster(api, Pins(packager_image="unknown"), "tidegate-plan", gateway_api=True)
     telemetry = EnvoyTelemetry() if IN_CLUSTER.exists() and context is None else ProxiedTelemetry(api)
     for model in models:
         document = _in_namespace(model, namespace, default)

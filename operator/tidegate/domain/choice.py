@@ -159,7 +159,7 @@ def _in_place(look: Look, stable: StoredRevision | None) -> Choice:
         bake.evidence,
         Verdict(bake.verdict) if bake.verdict else None,
         look.observed.window,
-        Shares(stable_weight=0, canary_weight=FULL),
+        Shares(stable_weight=0, canary_weight=FULL, counted=look.observed.via == "Envoy"),
     )
     if look.asks(people.PROMOTE):
         look = look.answered(Reason.REQUESTED, f"Somebody asked to let revision {bake.former} go.")
@@ -212,6 +212,7 @@ def _moving(look: Look, target: StoredRevision, stable: StoredRevision | None) -
         stable_weight=FULL - rollout.weight,
         canary_weight=rollout.weight,
         shadow=_is_shadow(spec, rollout),
+        counted=look.observed.via == "Envoy",
     )
     told = Verdict(rollout.verdict) if rollout.verdict else None
     judged = Judged(rollout.evidence, told)

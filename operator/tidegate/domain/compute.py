@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus, Reason, StartupStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, Traffic
-from tidegate.domain import names
+from tidegate.domain import gateway, names
 from tidegate.domain.artifact import Resolution, resolve
 from tidegate.domain.choice import Choice, choose, deadline_of, failure_of, stable_of
 from tidegate.domain.contract import gate, promise
@@ -50,6 +50,8 @@ def compute(
     now: datetime,
 ) -> tuple[Plan, ModelDeploymentStatus]:
     """Decide what should exist and what to report. Never raises for any spec the API server accepts."""
+    if spec.traffic.gateway:
+        observed = replace(observed, via=spec.traffic.router, now=now)
     if cause := _refusal(observed):
         situation = Situation(resolution=Resolution(), cause=cause)
         after = report(spec, status, observed, situation, now)
@@ -75,15 +77,15 @@ def compute(
         unread=unread,
         route=situation.route,
         table=table,
-        pokes=(*pokes(observed, table, now), *observer_pokes(observed, watched, now)),
+        gateway=spec.traffic.gateway,
+        pokes=(*(pokes(observed, table, now) if table else ()), *observer_pokes(observed, watched, now)),
         events=events(status, after, situation),
         looked=choice.looked,
         replay=choice.parity.job if choice.parity else None,
         watching=watched,
     )
-    reports = live_reports(observed)
-    answer = bool(reports) and all(r is not None and r.reachable for r in reports)
-    later = bool(known) or not all_up_to_date(observed, table)
+    later = bool(known) or not (all_up_to_date(observed, table) if table else situation.settled)
+    answer = table is not None and _answer(observed)
     again = _again(spec, situation, startup=after.startup, later=later, routers_answer=answer, now=now)
     return replace(plan, again=again), after
 
@@ -118,12 +120,14 @@ def _situation(
     choice: Choice,
     known: list[str],
     percent: int,
-) -> tuple[Situation, Table]:
-    """Everything that status tells, and the routes of the model's router."""
+) -> tuple[Situation, Table | None]:
+    """Everything that status tells, and the routes of the model's router; None where a Gateway routes."""
     stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
     weight = choice.rollout.weight if choice.rollout else 0
     split = _named(backends(stable, canary, weight, _silent(choice, known)), observed, choice)
-    route = _route(spec.traffic, observed.subject.name, observed.table(), status.port, split)
+    parent = spec.traffic.gateway
+    port = 0 if parent else observed.table().free_port(observed.subject.name, status.port)
+    route = _route(spec.traffic, observed.subject.name, port, split)
     route = route.model_copy(update={"sample_percent": percent})
     replayed = choice.parity.cause if choice.parity else None
     situation = Situation(
@@ -138,11 +142,18 @@ def _situation(
         promoted=choice.promoted,
         choice=choice,
         route=route,
-        settled=served(observed).settled(route),
+        settled=served(observed).settled(route) and (parent is None or gateway.attached(observed, parent)),
         startup=status.startup,
-        routers_ready=any(pod.ready for pod in observed.routers()),
+        routers_ready=gateway.accepted_once(observed) if parent else any(pod.ready for pod in observed.routers()),
+        gateway=parent.name if parent else "",
     )
-    return situation, table_with(observed, route)
+    return situation, None if parent else table_with(observed, route)
+
+
+def _answer(observed: Observed) -> bool:
+    """True when every ready router says what it serves."""
+    reports = live_reports(observed)
+    return bool(reports) and all(r is not None and r.reachable for r in reports)
 
 
 def _refusal(observed: Observed) -> Cause | None:
@@ -153,6 +164,8 @@ def _refusal(observed: Observed) -> Cause | None:
             f"{usurper['kind']} {observed.subject.name} exists and belongs to something else. Delete it, or give the "
             "ModelDeployment another name.",
         )
+    if observed.via == "GatewayAPI" and observed.trouble:
+        return Cause(Reason.GATEWAY_API_MISSING, observed.trouble)
     return None
 
 
@@ -181,11 +194,11 @@ def _unread(observed: Observed, choice: Choice, needed: list[str]) -> frozenset[
     return frozenset((serving | set(needed)) - known)
 
 
-def _route(traffic: Traffic, model: str, table: Table, port: int | None, split: tuple[Backend, ...]) -> Route:
-    """How the routers treat requests for a model; it keeps its ``port`` where it can."""
+def _route(traffic: Traffic, model: str, port: int, split: tuple[Backend, ...]) -> Route:
+    """How the routers treat requests for a model; a Gateway has ports of its own."""
     return Route(
         model=model,
-        port=table.free_port(model, port),
+        port=port,
         timeout_seconds=int(traffic.timeout.total_seconds()),
         affinity=traffic.affinity,
         affinity_header=traffic.affinity_header or "",
@@ -212,6 +225,8 @@ def _cause(observed: Observed, stable: Fleet | None, canary: Fleet | None) -> Ca
     for seen in (canary, stable):
         if seen and (cause := diagnose(seen.pods, observed.deployment(seen.revision))):
             return cause
+    if observed.via == "GatewayAPI":
+        return gateway.refusal(observed)
     routers = observed.routers()
     if routers and not any(pod.ready for pod in routers) and (cause := diagnose(routers)):
         return Cause(Reason.ROUTER_NOT_READY, f"No router is ready. {cause.message}")

@@ -24,6 +24,7 @@ HOPELESS = frozenset(
         Reason.PUBLIC_KEY_INVALID,
         Reason.CONTRACT_BREAKING,
         Reason.NAME_CONFLICT,
+        Reason.GATEWAY_API_MISSING,
     }
 )
 """Causes that do not pass by waiting."""
@@ -49,7 +50,8 @@ def available(spec: ModelDeploymentSpec, s: Situation) -> Verdict:
         return "False", reason, message
     serving = next((f for f in (fleet, s.canary_fleet) if f and f.ready), None)
     if serving and not s.routers_ready:
-        return "False", Reason.ROUTER_NOT_READY, "Pods are ready, but no router is."
+        missing = f"Gateway {s.gateway} has not accepted the routes" if s.gateway else "no router is"
+        return "False", Reason.ROUTER_NOT_READY, f"Pods are ready, but {missing}."
     if serving:
         return "True", Reason.AVAILABLE, f"Revision {serving.revision} serves."
     if spec.replicas == 0:
@@ -62,9 +64,17 @@ def routed(s: Situation) -> Verdict:
     """Every ready router serves the wanted weights."""
     if s.route is None:
         return "Unknown", Reason.RESOLVING, "There is no route yet."
+    if s.settled and s.gateway:
+        return "True", Reason.ROUTED, f"Gateway {s.gateway} has accepted both routes with the wanted weights."
     if s.settled:
         return "True", Reason.ROUTED, "Every ready router serves the wanted weights."
-    return "False", Reason.ROUTING, "Waiting for every router to serve the wanted weights."
+    return "False", Reason.ROUTING, _waits_for_weights(s)
+
+
+def _waits_for_weights(s: Situation) -> str:
+    if s.gateway:
+        return f"Waiting for Gateway {s.gateway} to accept both routes with the wanted weights."
+    return "Waiting for every router to serve the wanted weights."
 
 
 def stalled(spec: ModelDeploymentSpec, s: Situation, now: datetime) -> Verdict:
@@ -95,10 +105,13 @@ def ready(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdict:
     have = s.stable_fleet.ready if s.stable_fleet else 0
     if have < spec.replicas:
         return "False", Reason.STARTING, f"{have} of {spec.replicas} pods are ready."
+    if not s.settled and s.gateway:
+        return "False", Reason.ROUTING, _waits_for_weights(s)
     if have and s.stable_fleet and not s.stable_fleet.known:
-        return "False", Reason.ROUTING, "Waiting for every router to find every pod."
+        who = f"Gateway {s.gateway}" if s.gateway else "every router"
+        return "False", Reason.ROUTING, f"Waiting for {who} to find every pod."
     if not s.settled:
-        return "False", Reason.ROUTING, "Waiting for every router to serve the wanted weights."
+        return "False", Reason.ROUTING, _waits_for_weights(s)
     if spec.replicas == 0:
         return "True", Reason.SCALED_TO_ZERO, "spec.replicas is 0: no pod runs, as asked."
     return "True", Reason.READY, f"Revision {s.target.name} serves with {have} pods."

@@ -27,6 +27,11 @@ def revision(owner: str, revision_id: str) -> str:
     return child(owner, revision_id)
 
 
+def backend(revision: str) -> str:
+    """Name of the Service of a revision that a Gateway sends requests to."""
+    return child(revision, "gateway")
+
+
 def resolve_job(owner: str, key: str, attempt: int) -> str:
     """Name of the Job that resolves one address; a retry is a new Job."""
     return child(owner, f"resolve-{key}-{attempt}")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -23,6 +23,8 @@ from tidegate.domain.watching import Watching
 Raw = Mapping[str, Any]
 TABLE_KEY = "table.json"
 WATCHING_KEY = "watching.json"
+ROUTE_KINDS = ("HTTPRoute", "GRPCRoute")
+"""Kinds of the Gateway API that a model has one of each of, under its own name."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,8 @@ class Observed:
     annotation, by verb. ``window`` is what was counted of stable and the canary since the last look at the checks; None
     when there is no earlier reading to compare with. ``capacity`` is what was read of the cluster's room, where a plan
     needs it. ``observer`` are the objects of the namespace's observer, and ``watched`` says by pod which version of
-    what it watches it reported.
+    what it watches it reported. ``trouble`` says why routes of the Gateway API cannot be read, and is empty
+    where they can. ``via`` and ``now`` are spec's router and the time of the decision, where that router is not Envoy.
     """
 
     subject: Subject
@@ -212,6 +215,9 @@ class Observed:
     capacity: CapacityFacts | None = None
     observer: tuple[Raw, ...] = ()
     watched: Mapping[str, str] = field(default_factory=dict)
+    trouble: str = ""
+    via: Literal["Envoy", "GatewayAPI"] = "Envoy"
+    now: datetime | None = None
 
     def kind(self, kind: str) -> list[Raw]:
         """The subject's objects of one kind."""
@@ -304,6 +310,7 @@ class Observed:
 
     def usurper(self) -> Raw | None:
         """The first object of somebody else that holds a name that the subject needs."""
-        if self.service and not belongs(self.service, self.subject):
+        by_gateway = self.via == "GatewayAPI"
+        if self.service and not by_gateway and not belongs(self.service, self.subject):
             return self.service
-        return next(iter(self.foreign), None)
+        return next((o for o in self.foreign if by_gateway or o["kind"] not in ROUTE_KINDS), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from tidegate.api.v1alpha1 import SecretKeyReference, SecretReference
+from tidegate.api.v1alpha1 import Gateway, SecretKeyReference, SecretReference
 from tidegate.domain.revision import StoredRevision
 from tidegate.domain.routing import Route, Table
 from tidegate.domain.watching import Watching
@@ -84,7 +84,8 @@ class Event:
 class Plan:
     """Everything that should exist, and when to look again.
 
-    A plan without a ``table`` touches nothing that exists. ``unread`` names revisions that still get requests but whose
+    A plan without a ``route`` touches nothing that exists. The route is in the ``table`` of the model's router, or else
+    is attached to the ``gateway``. ``unread`` names revisions that still get requests but whose
     ControllerRevision is gone or cannot be read: their objects stay as they are. ``again`` is None when nothing but an
     event can change the answer. ``looked`` says that the window of requests was used up: the next one begins now.
     ``watching`` is what the namespace's observer should watch; None leaves it as it is.
@@ -96,6 +97,7 @@ class Plan:
     unread: frozenset[str] = frozenset()
     route: Route | None = None
     table: Table | None = None
+    gateway: Gateway | None = None
     pokes: tuple[Poke, ...] = ()
     events: tuple[Event, ...] = ()
     again: timedelta | None = None

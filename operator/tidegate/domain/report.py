@@ -150,7 +150,7 @@ def report(
 ) -> ModelDeploymentStatus:
     """The status to write. Equal situations give equal statuses: nothing in it changes with time alone."""
     subject = observed.subject
-    if s.cause and s.cause.reason == Reason.NAME_CONFLICT:
+    if s.cause and s.cause.reason in (Reason.NAME_CONFLICT, Reason.GATEWAY_API_MISSING):
         kept = before.model_copy(update={"observed_generation": subject.generation, "phase": Phase.FAILED})
         found = verdicts(spec, s, "", now)
         return kept.model_copy(
@@ -167,8 +167,8 @@ def report(
     return ModelDeploymentStatus(
         observed_generation=subject.generation,
         phase=_phase(spec, s, found["Ready"][0] == "True"),
-        url=f"http://{subject.name}.{subject.namespace}.svc:{HTTP_PORT}",
-        port=s.route.port if s.route else before.port,
+        url=None if s.gateway else f"http://{subject.name}.{subject.namespace}.svc:{HTTP_PORT}",
+        port=(s.route.port or None) if s.route else before.port,
         artifact=s.resolution.artifact,
         stable=_revision(s.stable, s.stable_fleet, s),
         canary=_revision(s.canary, s.canary_fleet, s),

@@ -15,7 +15,7 @@ from tidegate.domain.traffic import Fleet
 class Situation:
     """``settled`` is True when every ready router splits requests as wanted; ``routers_ready`` when there is any.
 
-    ``startup`` is what was measured before this look.
+    ``startup`` is what was measured before this look. ``gateway`` names the Gateway that routes, where one does.
     """
 
     resolution: Resolution
@@ -32,6 +32,7 @@ class Situation:
     settled: bool = False
     startup: StartupStatus | None = None
     routers_ready: bool = False
+    gateway: str = ""
 
     @property
     def given_up(self) -> bool:

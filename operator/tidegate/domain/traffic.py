@@ -4,6 +4,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tidegate.domain import gateway
 from tidegate.domain.labels import CONFIG, ROLE
 from tidegate.domain.observed import Observed, PodView
 from tidegate.domain.plan import Poke
@@ -51,7 +52,9 @@ def fleet(observed: Observed, revision: str) -> Fleet:
 
 
 def live_reports(observed: Observed) -> list[RouterReport | None]:
-    """One report a ready router; None for a router that gave none."""
+    """One report a ready router; None for a router that gave none. A Gateway is one router."""
+    if observed.via == "GatewayAPI":
+        return [gateway.report(observed)]
     by_pod = {report.pod: report for report in observed.reports}
     return [by_pod.get(pod.name) for pod in observed.routers() if pod.ready]
 
@@ -77,9 +80,16 @@ class Served:
         return self.weight(revision) == 0 and self.named and self.route is not None and not self.route.role(revision)
 
 
+def told(observed: Observed) -> Route | None:
+    """The model's route as last written."""
+    if observed.via == "GatewayAPI":
+        return gateway.written(observed)
+    return observed.table().routes.get(observed.subject.name)
+
+
 def served(observed: Observed) -> Served:
     """What the routers were told and whether they do it."""
-    route = observed.table().routes.get(observed.subject.name)
+    route = told(observed)
     reports = live_reports(observed)
     if route is None or not reports:
         return Served(route=route, verified=False)
@@ -93,7 +103,7 @@ def carrier(observed: Observed, candidates: Container[str]) -> str | None:
 
     The role of its Deployment tells it from a canary, which may have the greater share late in a rollout.
     """
-    route = observed.table().routes.get(observed.subject.name)
+    route = told(observed)
     if route is None or not any(b.weight for b in route.backends):
         return None
     roles = {o["metadata"]["name"]: o["metadata"].get("labels", {}).get(ROLE) for o in observed.kind("Deployment")}
@@ -152,8 +162,8 @@ def pokes(observed: Observed, table: Table, now: datetime) -> tuple[Poke, ...]:
     late = {r.pod for r in observed.reports if not up_to_date(r, table)}
     due = []
     for pod in observed.routers():
-        told, _, at = pod.annotations.get(CONFIG, "").partition("@")
+        mark, _, at = pod.annotations.get(CONFIG, "").partition("@")
         waited = now.timestamp() - (int(at) if at.isdecimal() else 0)
-        if told != version or (pod.name in late and waited >= POKE_AGAIN.total_seconds()):
+        if mark != version or (pod.name in late and waited >= POKE_AGAIN.total_seconds()):
             due.append(Poke(pod=pod.name, mark=f"{version}@{now.timestamp():.0f}"))
     return tuple(due)

@@ -98,7 +98,7 @@ def _writes(
     usual: set[Write] = set(baseline.writes) if baseline else set()
     fresh = [w for w in proposal.writes if w not in usual]
     if baseline is None and snapshot.spec is not None:
-        moved = proposal.plan.table != snapshot.observed.table()
+        moved = proposal.plan.table not in (None, snapshot.observed.table())
         fresh = [w for w in fresh if w.name != names.ROUTER or (w.kind == "ConfigMap" and moved)]
     wire = ({"action": w.action, "kind": w.kind, "name": w.name, "when": when} for w in fresh)
     return [WriteOutlook.model_validate(w) for w in wire]
@@ -206,7 +206,7 @@ def _pods(
 ) -> list[PodsOutlook]:
     first: Mapping[str, int] = {w.revision.name: w.replicas for w in later.plan.workloads}
     deployments = {o["metadata"]["name"]: o["spec"].get("replicas", 0) for o in observed.kind("Deployment")}
-    untouched = set(deployments) if later.plan.table is None else later.plan.unread
+    untouched = set(deployments) if later.plan.route is None else later.plan.unread
     found = []
     for name in dict.fromkeys([*sorted(deployments), *first, revision.revision]):
         wanted = spec.replicas if name == revision.revision and not spec.suspend else 0

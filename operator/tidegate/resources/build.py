@@ -5,9 +5,10 @@ names what was not yet asked for.
 """
 
 from tidegate.domain import names
+from tidegate.domain.gateway import referred
 from tidegate.domain.observed import Observed
 from tidegate.domain.plan import Plan
-from tidegate.resources import front, observer, router, workloads
+from tidegate.resources import front, gateway, observer, router, workloads
 from tidegate.resources.jobs import parity_job, resolve_job
 from tidegate.resources.meta import Manifest
 from tidegate.resources.settings import Settings
@@ -20,14 +21,26 @@ def own_objects(observed: Observed, plan: Plan, settings: Settings) -> list[Mani
     if plan.resolve:
         found.append(resolve_job(subject, plan.resolve, settings))
     if plan.workloads:
-        found += [front.network_policy(subject, observed.shard), front.disruption_budget(subject)]
+        found += [_network_policy(observed, plan), front.disruption_budget(subject)]
     for load in plan.workloads:
         found += [workloads.headless_service(subject, load), workloads.deployment(subject, load)]
     if plan.replay:
         found.append(parity_job(subject, plan.replay, settings))
-    if plan.route:
+    if plan.route and plan.gateway:
+        found += [gateway.backend_service(subject, backend.revision) for backend in referred(plan.route)]
+        found += [
+            gateway.http_route(subject, plan.route, plan.gateway),
+            gateway.grpc_route(subject, plan.route, plan.gateway),
+        ]
+    elif plan.route:
         found.append(front.service(subject, plan.route.port, observed.shard))
     return found
+
+
+def _network_policy(observed: Observed, plan: Plan) -> Manifest:
+    if plan.gateway:
+        return front.open_network_policy(observed.subject)
+    return front.network_policy(observed.subject, observed.shard)
 
 
 def router_objects(observed: Observed, plan: Plan, settings: Settings) -> list[Manifest]:

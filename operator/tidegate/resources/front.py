@@ -53,6 +53,16 @@ def network_policy(subject: Subject, shard: int) -> Manifest:
     The golden cases are replayed before the router sends anything, so their Job asks the pods themselves. The observer
     does so as well, with requests that came through the router.
     """
+    router = {"podSelector": {"matchLabels": router_selector(shard)}}
+    return _network_policy(subject, [router, {"podSelector": {"matchLabels": {COMPONENT: "observer"}}}])
+
+
+def open_network_policy(subject: Subject) -> Manifest:
+    """Requests may come from every pod of the cluster: nobody tells where a Gateway's own pods run."""
+    return _network_policy(subject, [{"namespaceSelector": {}}])
+
+
+def _network_policy(subject: Subject, clients: list[Manifest]) -> Manifest:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -62,10 +72,7 @@ def network_policy(subject: Subject, shard: int) -> Manifest:
             "policyTypes": ["Ingress"],
             "ingress": [
                 {
-                    "from": [
-                        {"podSelector": {"matchLabels": router_selector(shard)}},
-                        {"podSelector": {"matchLabels": {COMPONENT: "observer"}}},
-                    ],
+                    "from": clients,
                     "ports": [{"port": HTTP, "protocol": "TCP"}, {"port": GRPC, "protocol": "TCP"}],
                 },
                 {

@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 class Options:
     """How one operator process runs. No namespaces means all of them; metrics port 0 means none.
 
-    ``prometheus`` is what PromQL checks are asked of; None where the installation names none.
+    ``prometheus`` is what PromQL checks are asked of; None where the installation names none. ``gateway_api`` lets
+    models be routed by a Gateway.
     """
 
     settings: Settings
@@ -45,6 +46,7 @@ class Options:
     metrics_port: int = 8080
     workers: int = 8
     prometheus: Queries | None = None
+    gateway_api: bool = False
 
 
 class SystemClock:
@@ -66,7 +68,7 @@ async def run(options: Options) -> int:
     elector = Elector(LeaseLock(ApiServer(client), options.lease_namespace, options.lease_name), identity())
     api = ApiServer(client, may_write=lambda: not elector.lost.is_set())
     pins = Pins(packager_image=options.settings.packager_image, drain_seconds=options.settings.drain_seconds)
-    cluster = KubeCluster(api, pins, identity())
+    cluster = KubeCluster(api, pins, identity(), gateway_api=options.gateway_api)
     reconciler = Reconciler(
         cluster,
         EnvoyTelemetry(),

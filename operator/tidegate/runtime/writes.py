@@ -4,13 +4,15 @@ from typing import Any
 
 from tidegate.adapters.drift import holds
 from tidegate.domain.labels import REVISION
-from tidegate.domain.observed import Observed, Raw
+from tidegate.domain.observed import ROUTE_KINDS, Observed, Raw
 from tidegate.domain.plan import Plan
 from tidegate.ports import Writes
 from tidegate.resources.build import observer_objects, own_objects, router_objects
 from tidegate.resources.settings import Settings
 
-PRUNED = frozenset({"ControllerRevision", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service"})
+PRUNED = frozenset(
+    {"ControllerRevision", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service", *ROUTE_KINDS}
+)
 """Kinds of which the operator removes what the plan does not name. Pods belong to their Deployments and Jobs."""
 WRITTEN_ONCE = frozenset({"ControllerRevision", "Job"})
 """Kinds whose content the API server lets nobody change: an upgrade that would write it otherwise leaves it."""
@@ -33,7 +35,7 @@ def carry_out(writes: Writes, observed: Observed, plan: Plan, settings: Settings
         ensure(writes, manifest, shared.get(key(manifest)))
     for poke in plan.pokes:
         writes.poke(observed.subject.namespace, poke)
-    if plan.table is not None:
+    if plan.route is not None:
         _prune(writes, existing, {key(o) for o in wanted}, plan.unread)
     if plan.watching is not None and not watchers:
         # Nothing is compared any more: the routers, which come first, hand nothing over either.

@@ -50,11 +50,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Course:
-    """What the requests of the current step can tell: shares in percent, and whether predictions are compared."""
+    """What the requests of the current step can tell: shares in percent, and whether predictions are compared.
+
+    ``counted`` is False where nobody ever counts requests by revision.
+    """
 
     stable_weight: int
     canary_weight: int
     shadow: bool = False
+    counted: bool = True
 
 
 def watched(status: ModelDeploymentStatus) -> tuple[str, str] | None:
@@ -145,7 +149,7 @@ def judge(
     memories = {**state.memories, **found.state.memories}
     wire = replace(found.state, memories=memories).to_wire()
     # A reading that the routers did not give is no beginning for the next window.
-    counted = window.canary is not None or course.canary_weight == 0
+    counted = window.canary is not None or course.canary_weight == 0 or not course.counted
     return Judged(wire, found.verdict, found.findings, looked=counted, fresh=True)
 
 
