@@ -45,6 +45,7 @@ class Tidegate:
             startup_seconds=self._model.startup,
             profile_rate=self._profile,
             instances=self._model.instances,
+            max_batch=self._model.max_batch,
         )
         decision, self.state = decide(self._policy, window, self.state, look.now)
         self.decisions.append(decision)

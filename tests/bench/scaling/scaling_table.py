@@ -7,6 +7,7 @@ Every policy plays the same seeded traffic; the same arguments print the same ta
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -101,6 +102,13 @@ def mean(scores: Sequence[Score]) -> Score:
     )
 
 
+def progress(result: Result) -> str:
+    """One row, while the others are still played."""
+    case, rivals = result.case, min(result.published, key=lambda score: score.price)
+    scores = f"{cell(result.ours)} | {rivals.policy} {cell(rivals)} | {result.ratio:.3f}"
+    return f"{case.traffic}, {case.startup:g} s, seed {case.seed}: {scores} {'; '.join(result.losses())}"
+
+
 def print_table(results: Sequence[Result]) -> None:
     """One line for each traffic and start-up time: means over the seeds."""
     first = results[0]
@@ -156,8 +164,11 @@ def main() -> None:
     given = parser.parse_args()
     seeds = range(given.seed, given.seed + given.seeds)
     cases = [Case(name, startup, seed) for name in GENERATORS for startup in STARTUPS for seed in seeds]
+    results = []
     with ProcessPoolExecutor(given.workers) as pool:
-        results = list(pool.map(play, cases))
+        for result in pool.map(play, cases):
+            results.append(result)
+            print(f"{len(results)}/{len(cases)} {progress(result)}", file=sys.stderr, flush=True)
     print_table(results)
     print_wrong(results)
     ratios = [result.ratio for result in results]

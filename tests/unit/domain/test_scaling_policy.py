@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import inf, nan
+from random import Random
 
 import pytest
 
@@ -63,6 +64,17 @@ def test_a_jump_is_answered_at_the_next_look() -> None:
     assert decision.replicas >= 12
 
 
+def test_chance_on_a_slow_ramp_is_no_surprise() -> None:
+    """Otherwise its height would be kept ready long after demand has gone."""
+    random, policy, state, ready = Random(5), Policy(95, 800, Limits(1, 60)), State(), 10
+    for step in range(1, 1200):
+        rate = 30 + step / 30
+        sample = look(2.0 * step, max(random.gauss(rate, (rate / 2) ** 0.5), 0.0), ready)
+        decision, state = decide(policy, Window((sample,), ready, 60, 5), state, 2.0 * step)
+        ready = decision.replicas
+    assert state.surprises == ()
+
+
 def test_every_decision_says_why_and_from_what() -> None:
     decisions, _ = play([20.0] * 50 + [60.0] * 20, ready=6)
     assert all(decision.message and decision.inputs for decision in decisions)
@@ -120,12 +132,33 @@ def test_a_memory_of_another_version_is_dropped() -> None:
     assert recalled(None) == State()
 
 
+def test_a_memory_that_makes_no_sense_is_dropped() -> None:
+    _, state = play([40.0] * 20, ready=12)
+    memory = remembered(state)
+    assert recalled(memory) != State()
+    for at in (0, 1, 3, 4):
+        wrong = [0.0 if index == at else value for index, value in enumerate(memory.capacity)]
+        assert recalled(memory.model_copy(update={"capacity": wrong})) == State()
+    assert recalled(memory.model_copy(update={"capacity": [1.0]})) == State()
+
+
 ZERO = Policy(95, 800, Limits(0, 20), idle_seconds=60)
 
 
 def test_an_idle_model_goes_to_zero_and_no_earlier() -> None:
     decisions, _ = play([20.0] * 100 + [0.0] * 60, ready=6, policy=ZERO)
     assert all(decision.replicas >= 1 for decision in decisions[:129])
+    assert (decisions[-1].replicas, decisions[-1].reason) == (0, ScalingReason.IDLE)
+
+
+def test_a_restarted_operator_sends_nothing_to_zero_before_it_has_looked_for_a_while() -> None:
+    _, before = play([20.0] * 100 + [0.0] * 10, ready=6, policy=ZERO)
+    state, decisions = recalled(remembered(before)), []
+    for step in range(60):
+        now = 9000.0 + 2 * step
+        decision, state = decide(ZERO, Window((look(now, 0, 1),), 1, 15, 5), state, now)
+        decisions.append(decision)
+    assert all(decision.replicas >= 1 for decision in decisions[:28])
     assert (decisions[-1].replicas, decisions[-1].reason) == (0, ScalingReason.IDLE)
 
 

@@ -43,9 +43,10 @@ class Correction:
         return missed and not self.explained(allowed, patience)
 
     def after(
-        self, sample: Sample, milliseconds: float, allowed: float, patience: float, *, clogged: bool
+        self, sample: Sample, milliseconds: float, allowed: float, patience: float, slots: int = 1, *, clogged: bool
     ) -> "Correction":
-        """With one more look. ``allowed`` is the share that may be late. An overload is corrected by the fast path,
+        """With one more look. ``allowed`` is the share that may be late, ``slots`` the requests that a replica computes
+        at a time. An overload is corrected by the fast path,
         so nothing is learned from it (``clogged``)."""
         if clogged:
             return Correction(self.factor)
@@ -53,7 +54,7 @@ class Correction:
         waiting = sample.queue_seconds
         if waiting is None:
             # Without Triton's word: what is in flight beyond what computes, over the time of the look.
-            waiting = max(sample.concurrency - sample.ready, 0.0) * sample.seconds
+            waiting = max(sample.concurrency - slots * sample.ready, 0.0) * sample.seconds
         now = Correction(
             self.factor,
             kept * self.requests + sample.latency.total + sample.failed,

@@ -36,8 +36,9 @@ LAWS: tuple[Law, ...] = tuple(
     for keep, relative in ((0.0, False), *((k, r) for r in (False, True) for k in KEEPS))
 )
 _KINDS = 1 + 2 * len(KEEPS)
-REFERENCE = LAWS.index(Law(0.6, 0.0, False))
 DEFAULT = Law(1.0, 1.0, False)
+REFERENCE = LAWS.index(Law(DEFAULT.head_room, 0.0, False))
+"""What catches this law is a surprise. What catches a fleet with less head-room is chance, which head-room is for."""
 
 
 @dataclass(frozen=True)

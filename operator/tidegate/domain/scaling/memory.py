@@ -6,6 +6,7 @@ What can be seen again in a minute (queues, recent wishes, the fleets of the law
 from collections.abc import Iterable, Sequence
 
 from tidegate.api.autoscaling import ScalingMemory
+from tidegate.domain.scaling.batches import Batches
 from tidegate.domain.scaling.capacity import Capacity
 from tidegate.domain.scaling.correction import Correction
 from tidegate.domain.scaling.forecast import Demand, Surprise
@@ -21,7 +22,7 @@ def remembered(state: State) -> ScalingMemory:
     capacity, demand = state.capacity, state.demand
     return ScalingMemory(
         version=VERSION,
-        capacity=_short([capacity.rate, capacity.seconds, capacity.evidence, capacity.saturated]) if capacity else [],
+        capacity=_short(_capacity(capacity)) if capacity else [],
         demand=_short([demand.fast, demand.level, demand.base, demand.slow, demand.trend, demand.age]),
         surprises=_short(number for s in state.surprises for number in (s.time, s.peak, s.ratio)),
         prices=_short(account.price for account in state.accounts),
@@ -35,11 +36,14 @@ def remembered(state: State) -> ScalingMemory:
 def recalled(memory: ScalingMemory | None) -> State:
     """The state from its wire form; the state of a policy that knows nothing when there is none, or it is of another
     version or of other laws. What is recalled decides nothing before the first look."""
-    if memory is None or memory.version != VERSION or len(memory.capacity) != 4 or len(memory.demand) != 6:
+    if memory is None or memory.version != VERSION or len(memory.capacity) != 10 or len(memory.demand) != 6:
+        return State()
+    rate, seconds, evidence, saturated, batch, *line = memory.capacity
+    if min(rate, seconds, saturated, batch) <= 0:
         return State()
     fits = len(memory.prices) == len(LAWS)
     return State(
-        capacity=Capacity(*memory.capacity),
+        capacity=Capacity(rate, seconds, evidence, saturated, batch, Batches(*line)),
         demand=Demand(*memory.demand),
         surprises=tuple(Surprise(*three) for three in _groups(memory.surprises, 3)),
         accounts=tuple(Account(price, 0) for price in memory.prices) if fits else (),
@@ -47,6 +51,12 @@ def recalled(memory: ScalingMemory | None) -> State:
         last_arrival=memory.last_arrival,
         past=Past(_pairs(memory.recommended), _pairs(memory.sizes)),
     )
+
+
+def _capacity(capacity: Capacity) -> list[float]:
+    b = capacity.batches
+    line = [b.size, b.seconds, b.spread, b.together, b.aim]
+    return [capacity.rate, capacity.seconds, capacity.evidence, capacity.saturated, capacity.batch, *line]
 
 
 def _short(numbers: Iterable[float]) -> list[float]:

@@ -17,6 +17,8 @@ DEFAULT_STARTUP_SECONDS = 60.0
 SETTLING_SECONDS = 60.0
 STEADY_SECONDS = 10.0
 KEPT_SECONDS = 20.0
+BATCHES_IN_TIME = 2.0
+"""A batch may take the objective over this: a request waits for the one that runs, then for its own."""
 TAIL = 0.5
 """How fast queues get rarer with spare replicas, measured in the simulator for a router that sends to the shorter of
 two queues; 1 would be one queue for all replicas."""
@@ -156,7 +158,7 @@ def _terms(policy: Policy, window: Window, state: State, sample: Sample, capacit
         level=demand.level / rate,
         base=demand.base / rate,
         rate=rate,
-        patience=max(policy.milliseconds / 1000 - capacity.seconds, 0.25 / rate),
+        patience=max(policy.milliseconds / 1000 - capacity.reach_seconds, 0.25 / rate),
         late_price=policy.late_price,
         startup=_startup(window),
         tail=TAIL,
@@ -170,7 +172,13 @@ def _after(policy: Policy, window: Window, state: State, sample: Sample) -> Stat
     first = state.seen is None
     capacity = state.capacity or Capacity.prior(window.profile_rate, window.instances)
     ready_since = state.ready_since if sample.ready == state.ready and not first else sample.time
-    capacity = capacity.after(sample, window.instances, steady=sample.time - ready_since >= STEADY_SECONDS)
+    capacity = capacity.after(
+        sample,
+        window.instances,
+        window.max_batch,
+        policy.milliseconds / 1000 / BATCHES_IN_TIME,
+        steady=sample.time - ready_since >= STEADY_SECONDS,
+    )
     state = replace(
         _demanded(state, sample, _startup(window)),
         seen=sample.time,
@@ -189,9 +197,10 @@ def _after(policy: Policy, window: Window, state: State, sample: Sample) -> Stat
         laws.play(account, law, kept[law.keep, law.relative], terms)
         for account, law in zip(accounts, laws.LAWS, strict=True)
     )
-    queue, clogged = _clogged(state, sample, window.instances, terms)
+    slots = window.instances * window.max_batch
+    queue, clogged = _clogged(state, sample, slots, terms)
     correction = state.correction.after(
-        sample, policy.milliseconds, policy.allowed, terms.patience, clogged=bool(clogged)
+        sample, policy.milliseconds, policy.allowed, terms.patience, slots, clogged=bool(clogged)
     )
     state = replace(state, accounts=accounts, queue=queue, clogged=clogged, correction=correction)
     return _surprised(state, accounts[laws.REFERENCE], terms)
@@ -209,9 +218,9 @@ def _demanded(state: State, sample: Sample, startup: float) -> State:
     return replace(state, demand=demand, surprises=surprises, highest=highest)
 
 
-def _clogged(state: State, sample: Sample, instances: int, terms: Terms) -> tuple[float, int]:
+def _clogged(state: State, sample: Sample, slots: int, terms: Terms) -> tuple[float, int]:
     """The queue in replica seconds, and the replicas in which it stands: those that were ready when it began."""
-    queue = max(sample.concurrency / instances - min(terms.now, sample.ready), 0.0) * instances / terms.rate
+    queue = max(sample.concurrency / slots - min(terms.now, sample.ready), 0.0) * slots / terms.rate
     if terms.now >= sample.ready - state.clogged and not (state.clogged and sample.starting):
         return queue, sample.ready if queue > terms.patience * max(sample.ready, 1) else 0
     return queue, state.clogged if queue > terms.patience * state.clogged else 0
@@ -252,6 +261,7 @@ def _conclude(
         "rate": sample.rate,
         "forecast": terms.follow * terms.rate,
         "capacity": capacity.serves,
+        "batch": capacity.reach,
         "startupSeconds": terms.startup,
         "ready": float(sample.ready),
         "starting": float(sample.starting),
@@ -288,13 +298,14 @@ def _special(
 ) -> tuple[int, ScalingReason]:
     """To zero, up from zero, and the time after a start in which nothing is given up."""
     busy = sample.arrivals or sample.waiting or sample.concurrency
-    if policy.limits.least == 0 and not busy:
+    settling = now - state.since < max(SETTLING_SECONDS, terms.startup)
+    if policy.limits.least == 0 and not busy and not (settling and window.wanted):
         if now - state.last_arrival >= policy.idle_seconds:
             return 0, ScalingReason.IDLE
         if window.wanted == 0:
             return 0, ScalingReason.IDLE
     if window.wanted == 0 and busy:
         return wish, ScalingReason.WAKING
-    if wish < window.wanted and now - state.since < max(SETTLING_SECONDS, terms.startup):
+    if wish < window.wanted and settling:
         return window.wanted, ScalingReason.SETTLING
     return wish, reason

@@ -54,7 +54,7 @@ class Window:
     ``wanted`` is the number of replicas that the workload is told to have now. ``startup_seconds`` is the time from
     wanting a replica until it serves, as measured; None before one was. ``profile_rate`` is what the bundle says that
     one replica serves, in requests a second, None without a profile. ``instances`` are the copies of the model in one
-    replica, ``serves_seconds`` how long one request takes alone, None without a profile.
+    replica, ``max_batch`` the most requests that one of them computes together.
     """
 
     samples: tuple[Sample, ...]
@@ -62,6 +62,7 @@ class Window:
     startup_seconds: float | None = None
     profile_rate: float | None = None
     instances: int = 1
+    max_batch: int = 1
 
 
 def fault(sample: Sample, seen: float | None, now: float) -> str | None:
