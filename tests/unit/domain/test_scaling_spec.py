@@ -1,4 +1,4 @@
-"""What a user writes under `autoscaling` is what the policy does, and both revisions get what their weight needs."""
+"""What a user writes under `autoscaling` is what the policy does."""
 
 import pytest
 from pydantic import ValidationError
@@ -7,7 +7,6 @@ from tidegate.api.autoscaling import Autoscaling, ScalingStatus
 from tidegate.domain.scaling.limits import Rule, Select
 from tidegate.domain.scaling.memory import recalled
 from tidegate.domain.scaling.policy import State, decide
-from tidegate.domain.scaling.shares import Shares, shares
 from tidegate.domain.scaling.spec import policy, status
 from tidegate.domain.scaling.window import Sample, Window
 
@@ -81,22 +80,3 @@ def test_status_holds_what_the_next_operator_needs() -> None:
     read = ScalingStatus.model_validate(written)
     assert read.desired == decision.replicas
     assert recalled(read.memory).demand == state.demand
-
-
-@pytest.mark.parametrize(
-    ("desired", "weight", "coming", "now", "settled", "expected"),
-    [
-        pytest.param(10, 0, 5, (10, 0), True, Shares(10, 1), id="a canary is there before its first weight"),
-        pytest.param(10, 5, 25, (10, 1), True, Shares(10, 3), id="and grows before the next one"),
-        pytest.param(10, 50, 100, (5, 5), True, Shares(5, 10), id="the whole size before promotion"),
-        pytest.param(10, 0, 0, (2, 10), False, Shares(10, 10), id="an abort takes nothing away while weights move"),
-        pytest.param(10, 0, 0, (10, 3), True, Shares(10, 0), id="and frees the canary when they have moved"),
-        pytest.param(1, 5, 5, (1, 1), True, Shares(1, 1), id="a revision with weight has a replica"),
-        pytest.param(0, 0, 0, (1, 0), True, Shares(0, 0), id="zero is zero"),
-    ],
-)
-def test_both_revisions_have_what_their_weight_needs(
-    desired: int, weight: int, coming: int, now: tuple[int, int], settled: bool, expected: Shares
-) -> None:
-    given = shares(desired, weight, coming, stable_now=now[0], canary_now=now[1], settled=settled)
-    assert given == expected
