@@ -47,7 +47,6 @@ def test_what_is_written_is_what_is_stored() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        pytest.param({"minReplicas": 9}, "set maxReplicas to at least minReplicas", id="bounds the wrong way round"),
         pytest.param({"objective": {"percentile": 100, "milliseconds": 50}}, "99.9", id="all requests in time"),
         pytest.param({"maxReplicas": 0}, "greater than or equal to 1", id="no replicas at all"),
         pytest.param({"minimum": 1}, "Extra inputs", id="a field that does nothing"),
