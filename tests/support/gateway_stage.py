@@ -44,7 +44,7 @@ def install(connection: client.ApiClient) -> None:
 
     def served() -> bool:
         found = [api.request("GET", f"{folder}/{item['metadata']['name']}") for item in definitions()]
-        conditions = [{c["type"]: c["status"] for c in o.get("status", {}).get("conditions", ())} for o in found]
+        conditions = [{c["type"]: c["status"] for c in (o.get("status") or {}).get("conditions") or ()} for o in found]
         return all(c.get("Established") == "True" for c in conditions)
 
     cluster_server.eventually(served, "the kinds of the Gateway API are established")
