@@ -67,7 +67,7 @@ def connect(kubeconfig: Path) -> client.ApiClient:
 def _add_node(api: ApiServer) -> None:
     """A node with room for every test, of which nothing runs: what a rollout is planned by."""
     name, room = "roomy", {"cpu": "1000", "memory": "4000Gi", "pods": "10000", "nvidia.com/gpu": "1000"}
-    node: dict[str, Any] = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"taints": []}}
+    node: dict[str, Any] = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
     folder, query = "/api/v1/nodes", [("fieldManager", "tests"), ("force", "true")]
     applied = {"query": query, "content_type": "application/apply-patch+yaml"}
     api.request("PATCH", f"{folder}/{name}", body=node, **applied)

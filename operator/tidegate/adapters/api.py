@@ -18,38 +18,21 @@ RETRIES = Retry(total=1, connect=1, read=False, redirect=False, status=False, re
 IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
-def connect(connections: int, context: str | None = None) -> ApiClient:
+def connect(connections: int) -> ApiClient:
     """A client with the pod's service account, or outside a cluster with the current kubeconfig context.
 
-    A named ``context`` of the kubeconfig goes before both. Raises Unavailable when there is nothing to work with.
+    Raises Unavailable when there is nothing to work with.
     """
     settings = Configuration()
     try:
-        if IN_CLUSTER.exists() and context is None:
+        if IN_CLUSTER.exists():
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
         else:
-            config.load_kube_config(context=context, client_configuration=settings)  # type: ignore[no-untyped-call]
+            config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
     except config.ConfigException as error:
         raise Unavailable(f"there is no cluster to work with: {error}") from error
     settings.connection_pool_maxsize = connections
     return client(settings)
-
-
-def default_namespace(context: str | None = None) -> str:
-    """The namespace of those who name none: the pod's own, or that of the kubeconfig's context.
-
-    Raises Unavailable when there is no such context.
-    """
-    if IN_CLUSTER.exists() and context is None:
-        return IN_CLUSTER.with_name("namespace").read_text().strip()
-    try:
-        contexts, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
-    except config.ConfigException as error:
-        raise Unavailable(f"there is no cluster to work with: {error}") from error
-    chosen = active if context is None else next((c for c in contexts if c["name"] == context), None)
-    if chosen is None:
-        raise Unavailable(f"the kubeconfig has no context {context}")
-    return str(chosen["context"].get("namespace") or "default")
 
 
 def client(settings: Configuration) -> ApiClient:

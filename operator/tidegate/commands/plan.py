@@ -124,9 +124,10 @@ def _in_namespace(document: "Document", namespace: str | None, default: str) -> 
 
 def _live(filename: Path | None, namespace: str | None, context: str | None, save: Path | None) -> "Iterator[Outlook]":
     """Outlooks from a cluster, which is only read."""
-    from tidegate.adapters.api import IN_CLUSTER, ApiServer, connect, default_namespace
+    from tidegate.adapters.api import ApiServer
     from tidegate.adapters.envoy import EnvoyTelemetry
     from tidegate.adapters.kube import KubeCluster
+    from tidegate.adapters.kubeconfig import in_pod, person
     from tidegate.adapters.proxied import ProxiedTelemetry
     from tidegate.domain.revision import Pins
     from tidegate.planning.ahead import look_ahead
@@ -138,10 +139,10 @@ def _live(filename: Path | None, namespace: str | None, context: str | None, sav
     models = _documents(filename).models
     if save and len(models) > 1:
         raise PlanError(f"--save-snapshot takes one ModelDeployment, and {filename} holds {len(models)}")
-    default = namespace or default_namespace(context)
-    api = ApiServer(connect(connections=4, context=context), may_write=lambda: False)
+    client, default = person(context=context)
+    api = ApiServer(client, may_write=lambda: False)
     cluster = KubeCluster(api, Pins(packager_image="unknown"), "tidegate-plan", gateway_api=True)
-    telemetry = EnvoyTelemetry() if IN_CLUSTER.exists() and context is None else ProxiedTelemetry(api)
+    telemetry = EnvoyTelemetry() if in_pod(context=context) else ProxiedTelemetry(api)
     for model in models:
         document = _in_namespace(model, namespace, default)
         try:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from tidegate.people.problem import EXIT_PROBLEM, Problem
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from tidegate.people.cluster import Cluster
 
-EXIT_PROBLEM = 4
 EXIT_CODES = """Exit codes: status: 0 Ready, 1 failed, given up, Stalled or suspended, 2 still under way; with --watch
 3 when time is up. promote, abort, retry, rollback: 0 carried out, 1 refused, 3 not seen in time. Every command: 4 when
 it is not written rightly or the cluster cannot be asked, 130 when it is interrupted."""
@@ -92,7 +93,6 @@ def _session(ctx: typer.Context, where: Where, name: str = "") -> Session:
     from tidegate.adapters.errors import Unavailable
     from tidegate.adapters.kubeconfig import person
     from tidegate.people.cluster import Cluster
-    from tidegate.people.problem import Problem
     from tidegate.people.words import bare
 
     where = where.or_else(ctx.obj)
@@ -107,7 +107,6 @@ def _session(ctx: typer.Context, where: Where, name: str = "") -> Session:
 
 def _duration(text: str) -> timedelta:
     from tidegate.api.types import parse_duration
-    from tidegate.people.problem import Problem
 
     try:
         return parse_duration(text)
@@ -293,8 +292,6 @@ def run(arguments: list[str]) -> int:
         # Help ends with 0. What typer says of a wrong command line has a code that status means something else by.
         return EXIT_PROBLEM if end.code else 0
     except Exception as error:
-        from tidegate.people.problem import Problem
-
         if not isinstance(error, Problem):
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -20,6 +20,11 @@ TRIES = 2
 PAUSE_SECONDS = 0.5
 
 
+def pause(seconds: float) -> None:
+    """Let time pass between two looks."""
+    time.sleep(seconds)
+
+
 class Cluster:
     """Reads and writes of one person."""
 
@@ -28,10 +33,7 @@ class Cluster:
 
     def get(self, namespace: str, name: str) -> Model:
         """The ModelDeployment. Raises Problem like every method here."""
-        try:
-            return read(self._ask("get", RESOURCE, namespace, "GET", _path(namespace, name)))
-        except Missing as error:
-            raise Missing(f"There is no ModelDeployment {name} in namespace {namespace}.") from error
+        return self._one("get", namespace, name, "GET")
 
     def find_all(self, namespace: str | None) -> list[Model]:
         """All of a namespace, or of all namespaces, by name."""
@@ -50,12 +52,14 @@ class Cluster:
         """Merge something into the object, unless it was deleted and made anew since it was read."""
         # The API server refuses a patch that would change the uid.
         content = {**body, "metadata": {**body.get("metadata", {}), "uid": model.uid}}
-        path, query = _path(model.namespace, model.name), [("fieldManager", MANAGER)]
+        query = [("fieldManager", MANAGER)]
+        return self._one("patch", model.namespace, model.name, "PATCH", query=query, body=content)
+
+    def _one(self, verb: str, namespace: str, name: str, method: str, **sent: Any) -> Model:
         try:
-            answer = self._ask("patch", RESOURCE, model.namespace, "PATCH", path, query=query, body=content)
+            return read(self._ask(verb, RESOURCE, namespace, method, _path(namespace, name), **sent))
         except Missing as error:
-            raise Missing(f"There is no ModelDeployment {model.name} in namespace {model.namespace}.") from error
-        return read(answer)
+            raise Missing(f"There is no ModelDeployment {name} in namespace {namespace}.") from error
 
     def _ask(
         self,
@@ -94,7 +98,7 @@ class Cluster:
             try:
                 return self._api.request(method, path, query=query, content_type=content_type, body=body)
             except Unavailable:
-                time.sleep(PAUSE_SECONDS)
+                pause(PAUSE_SECONDS)
         return self._api.request(method, path, query=query, content_type=content_type, body=body)
 
     def _check_installed(self) -> None:

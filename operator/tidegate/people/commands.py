@@ -7,10 +7,10 @@ from tidegate.people.cluster import Cluster
 from tidegate.people.explain import explain as sentences_of
 from tidegate.people.gitops import owner_of_spec, warning
 from tidegate.people.model import Event, Model
-from tidegate.people.problem import NotAllowed
+from tidegate.people.problem import EXIT_INTERRUPTED, EXIT_READY, NotAllowed
 from tidegate.people.report import report_of
 from tidegate.people.rows import model_row, revision_rows
-from tidegate.people.state import EXIT_READY, state_of
+from tidegate.people.state import state_of
 from tidegate.people.text import columns, model_table, revision_table
 from tidegate.people.watching import watch
 
@@ -47,7 +47,7 @@ def follow(cluster: Cluster, namespace: str, name: str, timeout: timedelta, *, a
         with screen.following(as_json=as_json) as show:
             return watch(cluster, namespace, name, timeout, show, screen.say)
     except KeyboardInterrupt:
-        return screen.EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
 
 
 def set_paused(cluster: Cluster, namespace: str, name: str, *, paused: bool) -> int:

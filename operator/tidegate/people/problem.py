@@ -1,4 +1,7 @@
-"""What keeps a command from its answer: one sentence each, with what to do."""
+"""How a command ends: its exit codes, and what keeps it from its answer, one sentence each with what to do."""
+
+EXIT_READY, EXIT_FAILED, EXIT_UNDER_WAY, EXIT_TIMEOUT, EXIT_PROBLEM = 0, 1, 2, 3, 4
+EXIT_INTERRUPTED = 130
 
 
 class Problem(Exception):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tidegate.domain.rollout.people import ROLLBACK_TO, Request
-from tidegate.people.cluster import Cluster
+from tidegate.people.cluster import Cluster, pause
 from tidegate.people.model import Event, Model
 from tidegate.people.outcome import (
     Outcome,
@@ -19,17 +19,11 @@ from tidegate.people.outcome import (
     revision_before,
     standing,
 )
-from tidegate.people.problem import NotAllowed, NotAnswering
-from tidegate.people.state import EXIT_FAILED, EXIT_READY, EXIT_TIMEOUT
+from tidegate.people.problem import EXIT_FAILED, EXIT_READY, EXIT_TIMEOUT, NotAllowed, NotAnswering
 
 POLL_SECONDS = 0.25
 EVENT_SECONDS = 3.0
 """How long the event may come after the status that it belongs to."""
-
-
-def pause(seconds: float) -> None:
-    """Let time pass between two looks."""
-    time.sleep(seconds)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ from tidegate.people.report import report_of
 from tidegate.people.text import change_line, marks_for, status_lines
 from tidegate.people.wire import wire
 
-EXIT_INTERRUPTED = 130
-
 
 def say(line: str) -> None:
     """One line for a person on standard error."""

@@ -4,8 +4,7 @@ from enum import Enum
 
 from tidegate.api.status import Phase
 from tidegate.people.model import Model
-
-EXIT_READY, EXIT_FAILED, EXIT_UNDER_WAY, EXIT_TIMEOUT, EXIT_PROBLEM = 0, 1, 2, 3, 4
+from tidegate.people.problem import EXIT_FAILED, EXIT_READY, EXIT_UNDER_WAY
 
 
 class State(Enum):

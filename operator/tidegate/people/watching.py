@@ -4,19 +4,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from tidegate.people.cluster import Cluster
+from tidegate.people.cluster import Cluster, pause
 from tidegate.people.model import Model
-from tidegate.people.problem import NotAnswering
-from tidegate.people.state import EXIT_FAILED, EXIT_READY, EXIT_TIMEOUT, State, state_of, stuck
+from tidegate.people.problem import EXIT_FAILED, EXIT_READY, EXIT_TIMEOUT, NotAnswering
+from tidegate.people.state import State, state_of, stuck
 
 POLL_SECONDS = 1.0
 
 Show = Callable[[Model, datetime], None]
-
-
-def pause(seconds: float) -> None:
-    """Let time pass between two looks."""
-    time.sleep(seconds)
 
 
 def watch(

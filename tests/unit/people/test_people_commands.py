@@ -14,6 +14,7 @@ from http_stub import Reply
 from people_stub import Server, served
 from people_worlds import played
 
+from tidegate.adapters import kubeconfig
 from tidegate.people import cli, cluster, requesting, watching
 
 ROOT = Path(__file__).parents[3]
@@ -382,6 +383,25 @@ def test_without_a_cluster_there_is_one_sentence(
     found = capsys.readouterr().err
     assert found.startswith("error: There is no cluster to work with: ")
     assert found.count("\n") == 1
+
+
+def test_a_context_that_is_not_there_is_named(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    serve("ready")
+    assert run("get --context nowhere") == 4
+    assert capsys.readouterr().err == "error: The kubeconfig has no context nowhere\n"
+
+
+def test_in_a_pod_its_service_account_is_used_unless_a_kubeconfig_is_there(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("of-a-pod")
+    monkeypatch.setattr(kubeconfig, "IN_CLUSTER", token)
+    serve("ready")
+    assert not kubeconfig.in_pod()
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert kubeconfig.in_pod()
+    assert not kubeconfig.in_pod(context="there")
 
 
 def test_a_cluster_that_is_down_is_named(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from plan_cases import ApiOf
 from typer.testing import CliRunner, Result
 
 from tidegate import cli
-from tidegate.adapters import api
+from tidegate.adapters import kubeconfig
 from tidegate.adapters.kube import KubeCluster
 from tidegate.planning import taking
 
@@ -35,7 +35,7 @@ def model(version: int = 1, name: str = "digits", namespace: str | None = "visio
     return yaml.safe_dump(head)
 
 
-def kubeconfig(url: str) -> str:
+def contexts_at(url: str) -> str:
     contexts = [
         {"name": "here", "context": {"cluster": "stub", "user": "me", "namespace": "vision"}},
         {"name": "plain", "context": {"cluster": "stub", "user": "me"}},
@@ -50,8 +50,8 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     """A cluster in which version 1 serves, its API server, and a folder with a kubeconfig."""
     served = ApiOf(serving(1))
     with stub(served) as there:
-        (tmp_path / "kubeconfig").write_text(kubeconfig(there.url))
-        monkeypatch.setattr(api.config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
+        (tmp_path / "kubeconfig").write_text(contexts_at(there.url))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
         yield served, there, tmp_path
 
 
@@ -138,8 +138,8 @@ def test_the_namespace_comes_from_the_file_then_the_option_then_the_context(case
 
 
 def test_a_context_without_a_namespace_means_default(case: Case) -> None:
-    assert api.default_namespace("plain") == "default"
-    assert api.default_namespace() == "vision"
+    assert kubeconfig.person(context="plain")[1] == "default"
+    assert kubeconfig.person()[1] == "vision"
 
 
 def test_a_file_can_come_from_standard_input(case: Case) -> None:
@@ -177,7 +177,7 @@ def test_wrong_usage_is_never_taken_for_a_change(args: list[str]) -> None:
 
 
 def test_without_a_cluster_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api.config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     result = invoke("-f", "-", stdin=model())
     assert result.exit_code == 1
     assert result.stderr.startswith("tidegate: there is no cluster to work with: ")
