@@ -248,8 +248,11 @@ def test_a_store_that_is_gone_costs_running_models_nothing(quiet: Traffic) -> No
 
 EVERY_PHASE = {
     "steps": [{"parity": {}}, {"shadow": {"hold": "4s"}}, {"weight": 20, "hold": "4s"}, {"weight": 60, "hold": "4s"}],
-    # The versions differ in what they predict, which nobody asks for here.
-    "analysis": {"checks": [{"name": "errors", "maxPercent": 1}], "minRequests": 0},
+    # The versions differ in what they predict. Without a check of predictions a shadow step would have the default one.
+    "analysis": {
+        "checks": [{"name": "errors", "maxPercent": 1}, {"name": "predictions", "minAgreementPercent": 0}],
+        "minRequests": 0,
+    },
     "bake": {"duration": "20s"},
 }
 

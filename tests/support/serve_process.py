@@ -94,9 +94,9 @@ def port_options(ports: list[int]) -> list[str]:
     return [f"--{kind}-port={port}" for kind, port in zip(("http", "grpc", "metrics"), ports, strict=True)]
 
 
-def _hear_hangups() -> None:
-    """A run of the tests under nohup ignores them, and would hand that down to the command."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A run of the tests under nohup ignores hang-ups and would hand that down to the command. No preexec_fn: this process
+# has threads of gRPC, and its code that runs at a fork ends the child now and then.
+_HEARS_HANGUPS = ["/usr/bin/env", "--default-signal=HUP"]
 
 
 class Serve:
@@ -106,12 +106,11 @@ class Serve:
         self._out, self._log = folder / "serve.out", folder / "serve.log"
         self.temporary = folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "model_packager.cli", "serve", *arguments]
+        command = [*_HEARS_HANGUPS, sys.executable, "-m", "model_packager.cli", "serve", *arguments]
         with self._out.open("wb") as out, self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=log,
                 env={**os.environ, "PATH": path, "TMPDIR": str(self.temporary), **environment},
-                preexec_fn=_hear_hangups,
             )  # fmt: skip
 
     @property
