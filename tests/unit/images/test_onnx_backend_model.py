@@ -186,6 +186,18 @@ def test_a_model_without_batching_runs_each_request_by_itself(backend: Any, repo
     assert [response.outputs["doubled"].tolist() for response in responses] == [[[2, -2]], [[4, -4]]]
 
 
+def test_an_emulated_device_holds_each_run_as_long_as_it_is_told(
+    backend: Any, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[float] = []
+    monkeypatch.setattr(sys.modules[backend.__name__].time, "sleep", held.append)
+    model = load(backend, repository, parameters={"emulated_device_milliseconds": {"string_value": "50"}})
+    model.execute([Request(number=numbers(n), text=texts(b"a")) for n in (1, 2)])
+    assert held == [0.05]
+    load(backend, repository).execute([Request(number=numbers(1), text=texts(b"a"))])
+    assert held == [0.05]
+
+
 def break_file(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:20] + b"\xff" * 40 + content[60:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ class TritonPythonModel:
         try:
             if not path.is_file():
                 raise ValueError(f"there is no file {file_name} in the version folder {path.parent}")
-            self._session = _open_session(path, session_options.read_settings(config, session_options.cpu_limit()))
+            settings = session_options.read_settings(config, session_options.cpu_limit())
+            self._device_seconds = settings.device_seconds
+            self._session = _open_session(path, settings)
             self._outputs = _check_contract(config, self._session)
         except Exception as error:
             # Whatever ONNX Runtime raises on a bad file has to become the reason that Triton reports.
@@ -80,6 +83,8 @@ class TritonPythonModel:
         wanted = [name for name in self._outputs if any(name in r.requested_output_names() for r in requests)]
         try:
             results = self._session.run(wanted, batching.join(inputs))
+            if self._device_seconds:
+                time.sleep(self._device_seconds)
             outputs = dict(zip(wanted, results, strict=True))
             sizes = [batching.batch_size(arrays) for arrays in inputs] if self._batched else []
             parts = batching.share_out(outputs, sizes) if self._batched else [outputs]

@@ -23,6 +23,8 @@ class SessionSettings:
     memory_arena: bool
     memory_pattern: bool
     graph_level: str
+    device_seconds: float
+    """How long each run holds the instance besides its own time, without the CPU: the time of an emulated device."""
 
 
 def read_settings(config: Mapping[str, Any], cpus: int) -> SessionSettings:
@@ -40,6 +42,7 @@ def read_settings(config: Mapping[str, Any], cpus: int) -> SessionSettings:
         memory_arena=_number(config, "enable_mem_arena", 1) == 1,
         memory_pattern=_number(config, "enable_mem_pattern", 1) == 1,
         graph_level=_GRAPH_LEVELS.get(graph, "ORT_ENABLE_ALL"),
+        device_seconds=_number(config, "emulated_device_milliseconds", 0) / 1000,
     )
 
 
