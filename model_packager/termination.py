@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from model_packager.errors import PackagerError
-from model_packager.manifest import Manifest, Tensor
+from model_packager.manifest import Manifest, Profile, Tensor
 from model_packager.signing import Signature
 
 MAX_BYTES: Final = 4096  # the kubelet keeps no more of a termination log
@@ -39,6 +39,7 @@ def success(manifest: Manifest, signature: Signature | None = None) -> dict[str,
         "opset": manifest.compatibility.opset,
         "ir": manifest.compatibility.ir_version,
         **({"signedBy": signature.key_id} if signature else {}),
+        **_speed(manifest.profile),
     }
     tensors: dict[str, Any] = {
         kind: [_tensor(t) for t in found]
@@ -46,6 +47,14 @@ def success(manifest: Manifest, signature: Signature | None = None) -> dict[str,
     }
     tensors["maxBatchSize"] = manifest.contract.max_batch_size
     return fields | tensors if len(_encode(fields | tensors)) <= MAX_BYTES else fields
+
+
+def _speed(profile: Profile | None) -> dict[str, Any]:
+    """What was measured at export, if it was: the device, and requests a second of one copy at its best batch."""
+    rates = [1000 * point.batch_size / point.p50_ms for point in profile.points if point.p50_ms] if profile else []
+    if profile is None or not rates:
+        return {}
+    return {"profile": {"device": profile.device, "requestsPerSecond": float(f"{max(rates):.3g}")}}
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

@@ -125,6 +125,15 @@ class Comparison(ApiModel):
     message: LongText = Field(default="", description="The first changes, for people.")
 
 
+class MeasuredRate(ApiModel):
+    """What the bundle's profile says of its speed."""
+
+    device: Text = Field(description="Kind of the device that it was measured on. Example: CPU.")
+    requests_per_second: float = Field(
+        gt=0, description="Requests that one copy of the model answers at its best batch."
+    )
+
+
 class Artifact(ApiModel):
     """The bundle behind spec.model, resolved once and pinned."""
 
@@ -146,6 +155,10 @@ class Artifact(ApiModel):
         default=None, description="Largest batch of the contract; 0 means that the first dimension is no batch."
     )
     outputs: list[ContractEntry] | None = Field(default=None, max_length=64, description="Outputs of the contract.")
+    profile: MeasuredRate | None = Field(
+        default=None,
+        description="Its speed as it was measured at export; absent when it was not. Autoscaling begins there.",
+    )
 
 
 class RevisionStatus(ApiModel):

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tidegate.api.status import Artifact
+from tidegate.api.status import Artifact, MeasuredRate
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, SecretKeyReference
 from tidegate.domain.contract import Promise, comparison, gate, hindrance
 from tidegate.domain.diagnose import Cause, diagnose_job, from_report
@@ -77,6 +77,7 @@ def _remembered(spec: ModelDeploymentSpec, observed: Observed) -> Artifact | Non
             outputs=r.revision.outputs,
             max_batch_size=r.revision.max_batch_size,
             size_bytes=r.revision.size_bytes,
+            profile=r.revision.profile,
             verified_by=_told(r.revision.public_key),
         )
         for r in newest_first
@@ -117,11 +118,20 @@ def _answer(spec: ModelDeploymentSpec, job: JobView) -> Artifact | None:
     fields = {key: report[key] for key in ("digest", "name", "version", "sizeBytes", "maxBatchSize") if key in report}
     # The contract is for people: one that is too long for status is left out, and the bundle runs all the same.
     short = {key: report[key] for key in ("inputs", "outputs") if len(report.get(key) or ()) in range(1, 65)}
+    short |= _profile(report)
     try:
         own = {"uri": spec.model.uri, "verifiedBy": _told(spec.public_key)}
         return Artifact.model_validate(own | fields | short)
     except ValidationError:
         return None
+
+
+def _profile(report: Raw) -> Raw:
+    """The speed of the bundle, where the report has one that can be read: a model is not refused for it."""
+    try:
+        return {"profile": MeasuredRate.model_validate(report["profile"])}
+    except (KeyError, ValidationError):
+        return {}
 
 
 def _cause(spec: ModelDeploymentSpec, job: JobView, base: Base | None) -> Cause | None:

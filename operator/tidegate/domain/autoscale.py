@@ -47,7 +47,7 @@ def autoscale(
     if spec.suspend:
         return Size(spec, status.scaling, observed.scaling.state)
     asked = words.policy(spec.autoscaling)
-    told, state = _decided(asked, spec.replicas, status, observed, stable, now.timestamp())
+    told, state = _decided(asked, spec.replicas, status, observed, stable or target, now.timestamp())
     least = _least(spec, status, stable, target, before=status.scaling.desired if status.scaling else told.desired)
     told = told.model_copy(update={"desired": max(told.desired, least)})
     can_hold = asked.limits.least == 0
@@ -61,7 +61,7 @@ def _decided(
     replicas: int,
     status: ModelDeploymentStatus,
     observed: Observed,
-    stable: StoredRevision | None,
+    measured: StoredRevision | None,
     now: float,
 ) -> tuple[ScalingStatus, State]:
     """The policy's answer to what was measured since the last look; what was decided before where there is nothing."""
@@ -77,7 +77,8 @@ def _decided(
         samples=(live.sample,) if live.sample else (),
         wanted=wanted,
         startup_seconds=status.startup.total_seconds if status.startup else None,
-        max_batch=max(stable.revision.max_batch_size or 1, 1) if stable else 1,
+        profile_rate=measured.revision.profiled_rate if measured else None,
+        max_batch=max(measured.revision.max_batch_size or 1, 1) if measured else 1,
     )
     decision, state = decide(asked, window, state, now)
     if decision.reason == ScalingReason.NO_DATA and before:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tidegate.api.status import Artifact, ContractEntry
+from tidegate.api.status import Artifact, ContractEntry, MeasuredRate
 from tidegate.api.types import ApiModel
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, SecretKeyReference, SecretReference, Server
 
@@ -46,6 +46,7 @@ class Revision(ApiModel):
     max_batch_size: int | None = None
     """The contract, where it is short enough to be known: what the observer compares by. It is no part of the id."""
     size_bytes: int | None = None
+    profile: MeasuredRate | None = None
 
     @property
     def id(self) -> str:
@@ -64,6 +65,12 @@ class Revision(ApiModel):
             identity["publicKey"] = self.public_key.to_wire()
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+    @property
+    def profiled_rate(self) -> float | None:
+        """Requests a second of one copy of the model, from the bundle; None where it was measured on another device."""
+        fits = self.profile is not None and self.profile.device.upper() == self.server.accelerator
+        return self.profile.requests_per_second if self.profile and fits else None
 
     @property
     def resources(self) -> dict[str, dict[str, str]]:
@@ -115,4 +122,5 @@ def revision_of(spec: ModelDeploymentSpec, artifact: Artifact, pins: Pins) -> Re
         outputs=artifact.outputs,
         max_batch_size=artifact.max_batch_size,
         size_bytes=artifact.size_bytes,
+        profile=artifact.profile,
     )

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 from domain_demand import Demanding
+from domain_objects import uri
+
+from tidegate.domain.scaling.capacity import UNKNOWN_RATE
 
 ZERO: dict[str, Any] = {"minReplicas": 0, "idleBeforeZero": "30s"}
 
@@ -24,6 +27,26 @@ def test_a_model_grows_to_what_its_demand_needs_and_not_to_the_maximum() -> None
     world = steady(120.0)
     assert 3 <= wanted(world) <= 5
     assert "Scaled" in world.reasons()
+
+
+PROFILES: dict[str, tuple[Any, float]] = {
+    "of the same device": ({"device": "CPU", "requestsPerSecond": 80.0}, 80.0),
+    "of another device": ({"device": "GPU", "requestsPerSecond": 900.0}, UNKNOWN_RATE),
+    "that cannot be read": ({"device": "CPU", "requestsPerSecond": -1}, UNKNOWN_RATE),
+    "absent": (None, UNKNOWN_RATE),
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_size_begins_with_the_bundles_profile(profile: str) -> None:
+    told, begins = PROFILES[profile]
+    world = Demanding(lambda _: 0.0, server={"accelerator": "CPU"})
+    world.cluster.store[uri(1)]["profile"] = told
+    world.until(lambda w: w.ready)
+    world.run(10)
+    assert world.state is not None
+    assert world.state.capacity is not None
+    assert world.state.capacity.rate == begins
 
 
 def test_a_model_shrinks_when_demand_does() -> None:

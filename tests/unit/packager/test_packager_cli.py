@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from model_packager import cli
+from model_packager import cli, termination
 from model_packager.folder import read_manifest, verify_folder
+from model_packager.schema import Profile, ProfilePoint
 from model_packager.termination import MAX_BYTES
 
 # Run the command line as the image in the cluster does: nothing that only exports need can be imported.
@@ -114,6 +115,15 @@ def test_resolve_reports_what_a_controller_needs(bundle: Path, root: str, tmp_pa
             {"name": "scores", "datatype": "FP32", "shape": [-1, 4]},
         ],
     }
+
+
+def test_resolve_reports_how_fast_the_model_was_at_export(bundle: Path) -> None:
+    points = (ProfilePoint(batch_size=1, p50_ms=2.0, p95_ms=3.0), ProfilePoint(batch_size=8, p50_ms=4.0, p95_ms=9.0))
+    profile = Profile(device="CPU", threads=1, points=points)
+    manifest = read_manifest(bundle).model_copy(update={"profile": profile})
+    assert termination.success(manifest)["profile"] == {"device": "CPU", "requestsPerSecond": 2000.0}
+    unmeasurable = profile.model_copy(update={"points": (ProfilePoint(batch_size=1, p50_ms=0, p95_ms=0),)})
+    assert "profile" not in termination.success(manifest.model_copy(update={"profile": unmeasurable}))
 
 
 def test_pull_by_digest_does_not_need_the_version_pointer(bundle: Path, root: str, tmp_path: Path, run: Run) -> None:
