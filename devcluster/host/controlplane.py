@@ -82,6 +82,8 @@ def controller_manager(plan: Plan) -> Component:
     if not plan.full:
         # No kubelet reports here: a node that somebody makes is as they made it.
         flags["controllers"] = "*,-node-lifecycle-controller"
+        # For tests, which do not wait the 15 s that an autoscaler takes between two looks.
+        flags["horizontal-pod-autoscaler-sync-period"] = "1s"
     return _component(plan, "kube-controller-manager", flags)
 
 
