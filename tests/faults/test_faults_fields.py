@@ -7,6 +7,7 @@ import pytest
 from cluster_stage import SETTINGS, Stage, plain
 from domain_objects import digest, make_spec, uri
 from domain_world import World
+from sizing_cases import SIZING
 
 from tidegate.api.crd import crd
 from tidegate.domain.checks.windows import Agreement
@@ -162,7 +163,7 @@ def rolling(rollout: Raw) -> World:
 
 def test_every_field_of_spec_is_in_one_of_these_tables() -> None:
     schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert set(leaves("", schema)) == {*SERVING, *ROLLING, *OWN_TEST, *BY_A_GATEWAY}
+    assert set(leaves("", schema)) == {*SERVING, *ROLLING, *OWN_TEST, *BY_A_GATEWAY, *SIZING}
 
 
 @pytest.mark.parametrize("field", SERVING)
