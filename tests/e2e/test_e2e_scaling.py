@@ -1,18 +1,24 @@
 """A model is as large as its load needs, on real Triton behind real Envoy, and no request pays for it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import quantiles
 
 import pytest
-from e2e_load import Load, unharmed
+from e2e_load import Load, Request, unharmed
+from e2e_sizes import foretold, lived, recorded
 from e2e_world import Raw, Space, World, ask
+
+from tidegate.simulation.model import Model
 
 MODEL = "adder"
 OBJECTIVE = {"percentile": 95, "milliseconds": 800}
 LITTLE: Raw = {"kept": (2.0, 2), "grpc": (2.0, 2)}
-MUCH: Raw = {"kept": (7.0, 8), "grpc": (7.0, 4)}
+MUCH: Raw = {"kept": (15.0, 8), "grpc": (15.0, 4)}
+"""One pod of the heavy model serves at most 20 requests a second: the little load fits, and both together do not."""
+MOST = 4
 WAITERS = 20
 
 
@@ -33,48 +39,63 @@ def desired(space: Space) -> int:
     return int((space.status(MODEL).get("scaling") or {}).get("desired", 0))
 
 
-def late(sent: Load, since: float) -> float:
+def late(requests: Sequence[Request], since: float) -> float:
     """Share of the requests that left since then and were not answered in time."""
-    recent = [r for r in sent.requests() if r.at >= since]
+    recent = [r for r in requests if r.at >= since]
     return sum(r.milliseconds > OBJECTIVE["milliseconds"] for r in recent) / max(len(recent), 1)
+
+
+def model(space: Space, requests: Sequence[Request]) -> Model:
+    """What the simulator must know of the live model: its time for a request that meets no other, and of its start."""
+    startup = (space.status(MODEL).get("startup") or {})["totalSeconds"]
+    alone = quantiles((r.milliseconds for r in requests), n=10)[0]
+    return Model(fixed=alone / 1000, startup=startup, limit=OBJECTIVE["milliseconds"] / 1000)
 
 
 def test_a_model_grows_and_shrinks_with_its_load_and_keeps_its_objective(
     space: Space, world: World, tmp_path: Path
 ) -> None:
-    manifest = space.manifest(
-        MODEL,
-        world.bundles["adder:slow"],
-        autoscaling={"minReplicas": 1, "maxReplicas": 3, "objective": OBJECTIVE},
-        rollout={"steps": []},
-    )
-    manifest["spec"]["server"]["resources"]["limits"]["cpu"] = "100m"
-    space.apply(manifest)
+    scaling = {"minReplicas": 1, "maxReplicas": MOST, "objective": OBJECTIVE}
+    space.deploy(MODEL, world.bundles["adder:heavy"], autoscaling=scaling, rollout={"steps": []})
     space.wait_ready(MODEL)
-    begun = time.monotonic()
-    with unharmed(load(space, tmp_path / "little.tsv", LITTLE), space.say, space.explain) as sent:
-        space.until(lambda: len(sent.requests()) > 100, "a while of little load", seconds=90)
+    little = load(space, tmp_path / "little.tsv", LITTLE)
+    with recorded(lambda: desired(space)) as sizes, unharmed(little, space.say, space.explain):
+        space.until(lambda: len(little.requests()) > 120, "a while of little load", seconds=120)
         assert desired(space) == 1
-        with unharmed(load(space, tmp_path / "much.tsv", MUCH), space.say, space.explain) as more:
-            space.until(lambda: desired(space) >= 2, "more pods are asked for", seconds=60)
-            space.say(f"asked for {desired(space)} pods after {time.monotonic() - begun:.0f} s")
-            space.until(lambda: len(space.ready_servers(MODEL)) >= 2, "they are ready", seconds=90)
+        live, begun = model(space, little.requests()), time.time()
+        much = load(space, tmp_path / "much.tsv", MUCH)
+        with unharmed(much, space.say, space.explain):
+            space.until(lambda: len(space.ready_servers(MODEL)) >= 2, "more pods are ready", seconds=120)
+            space.say(f"{len(space.ready_servers(MODEL))} pods are ready after {time.time() - begun:.0f} s")
 
             def held() -> bool:
-                return late(more, time.time() - 15) <= 0.05
+                return time.time() - begun > 60 and late(much.requests(), time.time() - 15) <= 0.05
 
             space.until(held, "the objective is held again", seconds=120)
-            space.say(f"held again after {time.monotonic() - begun:.0f} s with {len(space.ready_servers(MODEL))} pods")
-        space.until(lambda: len(space.servers(MODEL)) == 1, "one pod is left", seconds=300)
-        space.say(f"one pod is left after {time.monotonic() - begun:.0f} s")
+        ended = time.time()
+        peak = max(size for _, size in sizes.asked)
+        # For some time it keeps what such a jump would need again, as it does in the simulator.
+        space.until(lambda: desired(space) < peak, "fewer pods are asked for", seconds=400)
+        space.until(lambda: len(space.servers(MODEL)) < peak, "pods went", seconds=60)
+        space.say(f"{len(space.servers(MODEL))} pods are left {time.time() - ended:.0f} s after the load")
+    requests = [*little.requests(), *much.requests()]
     assert "Scaled" in [reason for reason, _ in space.events(MODEL)]
+    course, prediction = lived(sizes, requests, begun, OBJECTIVE["milliseconds"]), foretold(requests, begun, live, MOST)
+    space.say(f"lived:    {course}")
+    space.say(f"foretold: {prediction} (a request takes {live.fixed * 1000:.0f} ms, a start {live.startup:.0f} s)")
+    assert abs(course.peak - prediction.peak) <= 1
+    assert abs(course.grown - prediction.grown) <= 10
+    assert abs(course.inside - prediction.inside) <= 10
+    assert 0.5 <= course.cost / prediction.cost <= 2
 
 
 def test_an_idle_model_ends_its_pods_and_its_next_requests_wait_for_one(space: Space, world: World) -> None:
     zero = {"minReplicas": 0, "maxReplicas": 2, "objective": OBJECTIVE, "idleBeforeZero": "10s"}
     space.deploy(MODEL, world.bundles["adder:1"], autoscaling=zero, rollout={"steps": []})
     space.wait_ready(MODEL)
-    space.until(lambda: not space.servers(MODEL), "no pod runs", seconds=120)
+    # A pod that is told to go serves until its routers have forgotten it.
+    pods = f"tidegate.dev/model={MODEL},tidegate.dev/component=server"
+    space.until(lambda: not space.objects("pods", pods), "no pod is left", seconds=180)
     space.until(
         lambda: space.condition(MODEL, "Available").get("reason") == "ScaledToZero", "status says so", seconds=60
     )
@@ -84,4 +105,4 @@ def test_an_idle_model_ends_its_pods_and_its_next_requests_wait_for_one(space: S
         assert {a.result()[0] for a in answers} == {2.0}
     space.say(f"{WAITERS} requests waited {time.monotonic() - begun:.1f} s for the first pod")
     space.wait_ready(MODEL)
-    assert len(space.ready_servers(MODEL)) == 1
+    assert space.ready_servers(MODEL)

@@ -11,8 +11,10 @@ import numpy as np
 import obstore
 import onnx
 from e2e_signing import packager
+from google.protobuf import text_format
 from obstore.store import S3Store
 from onnx import TensorProto, helper
+from tritonclient.grpc import model_config_pb2  # type: ignore[import-untyped]
 
 from examples.digits.publish import push
 from model_packager.export.pipeline import export
@@ -150,6 +152,15 @@ def _slow(graph: onnx.GraphProto) -> None:
     _add_to_answer(graph, nodes, "rest")
 
 
+def _heavy(model: Path) -> None:
+    """Takes 50 ms for each request and answers them one by one: a pod serves at most 20 a second, and needs no CPU."""
+    for config in (model / "config.pbtxt", model / "configs" / "cpu.pbtxt"):
+        found = text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
+        found.ClearField("dynamic_batching")
+        found.parameters["emulated_device_milliseconds"].string_value = "50"
+        config.write_text(text_format.MessageToString(found))
+
+
 def _lying(graph: onnx.GraphProto) -> None:
     """Answers otherwise than recorded, by a hundred."""
     graph.initializer.append(onnx.numpy_helper.from_array(np.full(WIDTH, 100, dtype=np.float32), "hundred"))
@@ -161,7 +172,12 @@ def _add_to_answer(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], what: st
     graph.node.extend([*nodes, helper.make_node("Add", ["sum", what], ["y"])])
 
 
-FAULTS = {"failing": _with_graph(_failing), "slow": _with_graph(_slow), "lying": _with_graph(_lying)}
+FAULTS = {
+    "failing": _with_graph(_failing),
+    "slow": _with_graph(_slow),
+    "heavy": _heavy,
+    "lying": _with_graph(_lying),
+}
 """Bundles that load, and are not what they promise: every request fails, takes long, or is answered wrongly."""
 
 
