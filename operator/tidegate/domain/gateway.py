@@ -23,6 +23,9 @@ FOUND_AFTER = timedelta(seconds=5)
 MAX_BACKENDS = 16
 """Most backends that one rule of a route may have."""
 NEEDED = ("Accepted", "ResolvedRefs")
+PARTIAL = "PartiallyInvalid"
+"""True for a route of which some rules are not served although it is accepted; absent otherwise."""
+WRONG = {*((name, "False") for name in NEEDED), (PARTIAL, "True")}
 
 
 def attachment(gateway: Gateway, kind: str) -> dict[str, Any]:
@@ -85,10 +88,11 @@ def refusal(observed: Observed) -> Cause | None:
         for parent in _parents(item) if item and not _answered(item) else ():
             for name, condition in _conditions(parent).items():
                 current = condition.get("observedGeneration") == generation
-                if name in NEEDED and current and condition.get("status") == "False":
+                said = condition.get("status")
+                if current and (name, said) in WRONG:
                     where = f"Gateway {parent['parentRef']['name']} does not serve {kind} {observed.subject.name}"
                     why = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
-                    return Cause(Reason.ROUTE_REFUSED, f"{where}: {name} is False: {why[:2000]}")
+                    return Cause(Reason.ROUTE_REFUSED, f"{where}: {name} is {said}: {why[:2000]}")
     return None
 
 
@@ -116,9 +120,12 @@ def _serves(observed: Observed, kind: str, route: Route) -> bool:
 
 
 def _answered(item: Raw) -> bool:
-    """True when a controller has accepted the route in its current generation, with all that it refers to."""
+    """True when a controller has accepted the route in its current generation, with every rule and reference."""
     generation = item["metadata"].get("generation")
-    return any(all(_holds(parent, name, generation) for name in NEEDED) for parent in _parents(item))
+    return any(
+        all(_holds(parent, name, generation) for name in NEEDED) and not _holds(parent, PARTIAL, generation)
+        for parent in _parents(item)
+    )
 
 
 def _parents(item: Raw) -> list[Raw]:

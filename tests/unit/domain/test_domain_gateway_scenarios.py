@@ -107,6 +107,20 @@ def test_what_the_gateway_has_against_a_route_is_told() -> None:
     assert "NotAllowedByListeners: no listener takes it" in message
 
 
+def test_a_route_of_which_some_rules_are_dropped_is_not_served() -> None:
+    world = rolling()
+    world.until(lambda w: shares(w).get("2") == 5)
+    gateway = world.cluster.gateway
+    assert gateway is not None
+    gateway.refused["HTTPRoute"] = {"PartiallyInvalid": ("UnsupportedValue", "Dropped Rule 2: a conflict")}
+    world.run(60)
+    assert shares(world) == {"1": 95, "2": 5}
+    assert world.condition("Ready").reason == "RouteRefused"
+    assert "PartiallyInvalid is True: UnsupportedValue: Dropped Rule 2" in world.condition("Ready").message
+    gateway.refused.clear()
+    world.until(lambda w: shares(w) == {"2": 100} and w.ready)
+
+
 def test_another_gateway_counts_once_it_has_accepted_the_routes() -> None:
     world = serving(1, **BY_WEIGHT)
     gateway = world.cluster.gateway
