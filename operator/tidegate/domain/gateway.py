@@ -90,14 +90,15 @@ def refusal(observed: Observed) -> Cause | None:
                 current = condition.get("observedGeneration") == generation
                 said = condition.get("status")
                 if current and (name, said) in WRONG:
-                    where = f"Gateway {parent['parentRef']['name']} does not serve {kind} {observed.subject.name}"
+                    where = f"Gateway {parent['parentRef']['name']} does not serve {kind} {item['metadata']['name']}"
                     why = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
                     return Cause(Reason.ROUTE_REFUSED, f"{where}: {name} is {said}: {why[:2000]}")
     return None
 
 
 def _item(observed: Observed, kind: str) -> Raw | None:
-    return next((o for o in observed.kind(kind) if o["metadata"]["name"] == observed.subject.name), None)
+    name = names.route(observed.subject.name, kind)
+    return next((o for o in observed.kind(kind) if o["metadata"]["name"] == name), None)
 
 
 def _told(item: Raw) -> Route | None:

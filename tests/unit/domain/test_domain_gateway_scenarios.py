@@ -103,7 +103,7 @@ def test_what_the_gateway_has_against_a_route_is_told() -> None:
     world.edit(traffic=TRAFFIC | {"gateway": GATEWAY | {"grpcHostname": "other.example.com"}})
     world.until(lambda w: w.condition("Ready").reason == "RouteRefused")
     message = world.condition("Ready").message
-    assert "Gateway models does not serve GRPCRoute digits" in message
+    assert "Gateway models does not serve GRPCRoute digits-grpc" in message
     assert "NotAllowedByListeners: no listener takes it" in message
 
 
