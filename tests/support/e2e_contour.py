@@ -16,7 +16,7 @@ import cluster_server
 import gateway_stage
 import yaml
 from envoy_router import envoy_binary
-from kubernetes import client
+from kubernetes import config
 from serve_process import free_ports
 
 from devcluster.gotools import ensure_tools
@@ -58,7 +58,9 @@ class Contour:
 
 def _own_kinds() -> tuple[Raw, ...]:
     """Contour's own CustomResourceDefinitions, out of the module that it is built from."""
-    text = (gateway_stage.module_folder("contour", "github.com/projectcontour/contour") / "examples/contour/01-crds.yaml").read_text()
+    text = (
+        gateway_stage.module_folder("contour", "github.com/projectcontour/contour") / "examples/contour/01-crds.yaml"
+    ).read_text()
     return tuple(item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item)
 
 
@@ -123,9 +125,10 @@ def _process(command: list[str], log: Path) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def contour(kubeconfig: Path, connection: client.ApiClient, namespace: str, progress: Progress) -> Iterator[Contour]:
+def contour(kubeconfig: Path, namespace: str, progress: Progress) -> Iterator[Contour]:
     """Contour and its Envoy, with a Gateway in ``namespace`` that is programmed. Both end with the block."""
     program = str(ensure_tools(["contour"], progress)["contour"])
+    connection = config.new_client_from_config(str(kubeconfig))
     gateway_stage.install(connection, (*gateway_stage.definitions(KINDS), *_own_kinds()))
     xds, data, *others = free_ports(6)
     api = ApiServer(connection)
