@@ -84,13 +84,15 @@ def refusal(observed: Observed) -> Cause | None:
     """What a Gateway has against a route as it is now."""
     for kind in ROUTE_KINDS:
         item = _item(observed, kind)
-        generation = item["metadata"].get("generation") if item else None
-        for parent in _parents(item) if item and not _answered(item) else ():
+        if item is None or _answered(item):
+            continue
+        meta = item["metadata"]
+        for parent in _parents(item):
             for name, condition in _conditions(parent).items():
-                current = condition.get("observedGeneration") == generation
+                current = condition.get("observedGeneration") == meta.get("generation")
                 said = condition.get("status")
                 if current and (name, said) in WRONG:
-                    where = f"Gateway {parent['parentRef']['name']} does not serve {kind} {item['metadata']['name']}"
+                    where = f"Gateway {parent['parentRef']['name']} does not serve {kind} {meta['name']}"
                     why = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
                     return Cause(Reason.ROUTE_REFUSED, f"{where}: {name} is {said}: {why[:2000]}")
     return None
