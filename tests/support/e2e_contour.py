@@ -4,8 +4,11 @@ Both run on this machine. Envoy reaches the pods because the network of the test
 """
 
 import json
+import re
 import subprocess
 import tempfile
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -34,6 +37,10 @@ DOMAIN = "models.test"
 SHIFT = 8000
 """Contour has Envoy listen this much above the port of the Gateway's listener."""
 SECONDS = 60.0
+COUNTED = re.compile(
+    r'envoy_cluster_upstream_rq_xx\{.*envoy_response_code_class="(?P<digit>\d)".*'
+    r'envoy_cluster_name="(?P<cluster>[^"]+)".*\} (?P<count>\d+)'
+)
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,24 @@ class Contour:
     namespace: str
     address: str
     """host:port of its data plane."""
+    metrics: str
+    """host:port where its data plane shows its counters."""
     log: Path
 
     def place(self, http: str, grpc: str) -> Raw:
         """``spec.traffic`` of a model that this Gateway serves under two hostnames."""
         gateway = {"name": self.name, "namespace": self.namespace, "hostname": http, "grpcHostname": grpc}
         return {"router": "GatewayAPI", "gateway": gateway}
+
+    def failed_share(self, backend: str) -> float | None:
+        """Share of requests that a Service's pods, or the lack of them, failed since the start; None before any."""
+        with urllib.request.urlopen(f"http://{self.metrics}/stats/prometheus", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        found = Counter[str]()
+        for line in lines:
+            if (seen := COUNTED.fullmatch(line)) and backend in seen["cluster"]:
+                found[seen["digit"]] += int(seen["count"])
+        return found["5"] / found.total() if found else None
 
     def tail(self) -> str:
         """The end of what Contour and Envoy said."""
@@ -139,7 +158,7 @@ def contour(kubeconfig: Path, namespace: str, progress: Progress) -> Iterator[Co
         folder = Path(made)
         settings = folder / "contour.yaml"
         settings.write_text(json.dumps({"gateway": {"gatewayRef": {"namespace": namespace, "name": NAME}}}))
-        found = Contour(NAME, namespace, f"127.0.0.1:{data}", folder / "contour.log")
+        found = Contour(NAME, namespace, f"127.0.0.1:{data}", f"127.0.0.1:{others[-1]}", folder / "contour.log")
         alive = stack.enter_context(_process(_serve(program, settings, kubeconfig, xds, others), found.log))
         _bootstrap(program, folder, xds)
         envoy = stack.enter_context(_process(_envoy(folder), folder / "envoy.log"))
