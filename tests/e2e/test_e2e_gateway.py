@@ -198,6 +198,22 @@ def test_a_rollout_through_a_gateway_loses_no_request_and_its_shares_are_near_th
     assert quiet.space.ready_servers(MODEL) == seen.pods, "promotion restarted a pod"
 
 
+def test_a_gateway_that_hangs_holds_the_rollout_and_loses_no_request(quiet: Behind) -> None:
+    target, stable = quiet.other(), quiet.status()["stable"]["revision"]
+    with quiet.load() as load:
+        with quiet.gateway.hung():
+            quiet.space.point_to(MODEL, target)
+            quiet.until(lambda: len(quiet.space.ready_servers(MODEL)) > 2, "a pod of the new revision is ready")
+            quiet.until(lambda: quiet.space.condition(MODEL, "Routed").get("status") == "False", "it waits")
+            asked = len(load.requests())
+            quiet.until(lambda: len(load.requests()) > asked + 1000, "1000 more requests")
+            assert "stepStartedAt" not in quiet.status()["rollout"]
+            held = load.requests()[-1].at
+            assert set(load.shares(0, held)) == {stable}
+        quiet.settle()
+    assert quiet.status()["stable"]["version"] == target.version
+
+
 def test_an_abort_behind_a_gateway_brings_all_requests_back_and_those_that_name_a_revision_get_it(
     quiet: Behind,
 ) -> None:

@@ -4,7 +4,9 @@ Both run on this machine. Envoy reaches the pods because the network of the test
 """
 
 import json
+import os
 import re
+import signal
 import subprocess
 import tempfile
 import urllib.request
@@ -54,6 +56,17 @@ class Contour:
     metrics: str
     """host:port where its data plane shows its counters."""
     log: Path
+    pid: int
+    """Contour itself; its Envoy is another process."""
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """Contour does nothing meanwhile, and its Envoy goes on as it was told last."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def place(self, http: str, grpc: str) -> Raw:
         """``spec.traffic`` of a model that this Gateway serves under two hostnames."""
@@ -124,8 +137,8 @@ def _apply(api: ApiServer, item: Raw) -> None:
 
 
 @contextmanager
-def _process(command: list[str], log: Path) -> Iterator[Callable[[], None]]:
-    """A process that ends with the block; what it yields fails with the process's last words once it has ended."""
+def _process(command: list[str], log: Path) -> Iterator[tuple[int, Callable[[], None]]]:
+    """A process that ends with the block: its id, and a check that fails with its last words once it has ended."""
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
 
@@ -133,7 +146,7 @@ def _process(command: list[str], log: Path) -> Iterator[Callable[[], None]]:
         assert process.poll() is None, f"{Path(command[0]).name} ended: {last_lines(log, 30)}"
 
     try:
-        yield alive
+        yield process.pid, alive
     finally:
         process.terminate()
         try:
@@ -158,10 +171,10 @@ def contour(kubeconfig: Path, namespace: str, progress: Progress) -> Iterator[Co
         folder = Path(made)
         settings = folder / "contour.yaml"
         settings.write_text(json.dumps({"gateway": {"gatewayRef": {"namespace": namespace, "name": NAME}}}))
-        found = Contour(NAME, namespace, f"127.0.0.1:{data}", f"127.0.0.1:{others[-1]}", folder / "contour.log")
-        alive = stack.enter_context(_process(_serve(program, settings, kubeconfig, xds, others), found.log))
+        log = folder / "contour.log"
+        pid, alive = stack.enter_context(_process(_serve(program, settings, kubeconfig, xds, others), log))
         _bootstrap(program, folder, xds)
-        envoy = stack.enter_context(_process(_envoy(folder), folder / "envoy.log"))
+        _, envoy = stack.enter_context(_process(_envoy(folder), folder / "envoy.log"))
 
         def programmed() -> bool:
             alive()
@@ -171,7 +184,7 @@ def contour(kubeconfig: Path, namespace: str, progress: Progress) -> Iterator[Co
             return conditions.get("Programmed") == "True"
 
         cluster_server.eventually(programmed, "the Gateway is programmed", SECONDS)
-        yield found
+        yield Contour(NAME, namespace, f"127.0.0.1:{data}", f"127.0.0.1:{others[-1]}", log, pid)
         alive()
         envoy()
 

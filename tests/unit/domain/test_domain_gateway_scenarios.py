@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from domain_objects import STEPS
+from domain_objects import STEPS, make_spec
 from domain_world import World, serving
 
 from tidegate.api.status import ModelDeploymentStatus
@@ -44,6 +44,21 @@ def test_a_model_gets_ready_without_any_router_of_ours() -> None:
     assert world.cluster.table is None
     assert world.status.url is None
     assert world.condition("Routed").message == "Gateway models has accepted both routes with the wanted weights."
+
+
+def test_a_gateway_that_does_not_exist_is_named() -> None:
+    world = World(make_spec(1, **BY_WEIGHT))
+    world.until(lambda w: w.cluster.gateway is not None)
+    assert world.cluster.gateway is not None
+    world.cluster.gateway.deaf = True
+    world.run(60)
+    for kind in ("Ready", "Available"):
+        condition = world.condition(kind)
+        assert (condition.status, condition.reason) == ("False", "RouterNotReady")
+        assert condition.message == "Pods are ready, but Gateway models has not accepted the routes."
+    assert "waiting for Gateway models to accept its routes" in world.condition("Progressing").message
+    world.cluster.gateway.deaf = False
+    world.until(lambda w: w.ready)
 
 
 def test_every_weight_takes_effect_for_both_protocols_in_turn() -> None:
