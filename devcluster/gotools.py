@@ -63,6 +63,7 @@ GO_MODULES = (
     GoModule("helm3", {"helm3": "helm.sh/helm/v3/cmd/helm"}),
     GoModule("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}),
     GoModule("registry", {"registry": "github.com/distribution/distribution/v3/cmd/registry"}),
+    GoModule("contour", {"contour": "github.com/projectcontour/contour/cmd/contour"}),
     GoModule("kubeconform", {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"}),
 )
 

@@ -24,6 +24,8 @@ CHART_VALUES = {
     # The cluster's DNS does not cache its own domain, so routers learn of a leaving pod within two seconds: the
     # default of 40 s would only make every rollout and every deletion wait. One test runs with the default.
     "drainSeconds": "5",
+    # Models of the operator's own routers need no kinds of the Gateway API for it, and one file of tests installs them.
+    "gatewayAPI.enabled": "true",
 }
 KEEP = "TIDEGATE_E2E_KEEP"
 """Set it to keep the cluster after the run, to look around or to start the next run sooner."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tidegate.api.rollout import Step
 from tidegate.api.rules import NAME_PATTERN
 from tidegate.domain import names
+from tidegate.domain.observed import ROUTE_KINDS
 from tidegate.domain.rollout.machine import pods_for, weight_at
 from tidegate.domain.routing import Backend, Route, Table
 
@@ -24,7 +25,8 @@ ids = st.text("0123456789abcdef", min_size=8, max_size=8)
 @SETTINGS
 @given(owner=owners, revision=ids, attempt=st.integers(0, 10**6))
 def test_names_are_dns_labels(owner: str, revision: str, attempt: int) -> None:
-    for name in (names.revision(owner, revision), names.resolve_job(owner, revision[:6], attempt)):
+    routes = [names.route(owner, kind) for kind in ROUTE_KINDS]
+    for name in (names.revision(owner, revision), names.resolve_job(owner, revision[:6], attempt), *routes):
         assert LABEL.fullmatch(name), name
 
 
@@ -32,6 +34,13 @@ def test_names_are_dns_labels(owner: str, revision: str, attempt: int) -> None:
 @given(one=owners, other=owners, revision=ids)
 def test_distinct_owners_have_distinct_names(one: str, other: str, revision: str) -> None:
     assert (names.revision(one, revision) == names.revision(other, revision)) == (one == other)
+
+
+@SETTINGS
+@given(one=owners, other=owners)
+def test_no_two_routes_share_a_name_whatever_their_kinds_and_models(one: str, other: str) -> None:
+    found = {names.route(owner, kind) for owner in (one, other) for kind in ROUTE_KINDS}
+    assert len(found) == 2 * len({one, other})
 
 
 @SETTINGS

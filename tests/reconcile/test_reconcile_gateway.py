@@ -142,7 +142,7 @@ def test_a_rollout_moves_both_routes_and_needs_exactly_the_rights_of_the_chart(
     stage: GatewayStage, roles: list[Raw]
 ) -> None:
     # What is left of a model of that name that another router served before a restore.
-    meta = {"name": "letters", "labels": {MODEL: "letters", MANAGED: MANAGER}}
+    meta = {"name": "letters-grpc", "labels": {MODEL: "letters", MANAGED: MANAGER}}
     group, plural = GATEWAY_PATHS["GRPCRoute"]
     left: Raw = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute", "metadata": meta, "spec": {}}
     path = f"{group}/namespaces/{stage.namespace}/{plural}"
@@ -151,7 +151,7 @@ def test_a_rollout_moves_both_routes_and_needs_exactly_the_rights_of_the_chart(
     stage.create(replicas=1, rollout=BY_WEIGHT, traffic=TRAFFIC)
     stage.settle(stage.accept)
     assert stage.ready()
-    assert [o["metadata"]["name"] for o in stage.routes()] == ["digits", "digits"]
+    assert [o["metadata"]["name"] for o in stage.routes()] == ["digits-http", "digits-grpc"]
     assert stage.get("Service", "digits") is None, "nothing leads past the Gateway"
     stage.edit(model={"uri": uri(2)})
     stage.settle(stage.accept)

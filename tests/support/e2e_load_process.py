@@ -36,6 +36,10 @@ class Plan:
     offsets: dict[str, float]
     rates: dict[str, tuple[float, int]]
     """Requests a second and connections to begin with, by kind."""
+    http_host: str = ""
+    """Hostname that HTTP requests name; empty for the address itself."""
+    grpc_host: str = ""
+    """The same for gRPC."""
 
 
 class WrongAnswer(Exception):
@@ -62,20 +66,20 @@ class Http:
     def ask(self, values: list[float]) -> str:
         """Send one request and check its answer; returns the revision."""
         tensor = {"name": "x", "shape": [1, WIDTH], "datatype": "FP32", "data": values}
+        path, body = f"/v2/models/{self._plan.model}/infer", json.dumps({"inputs": [tensor]}).encode()
+        host = {"Host": self._plan.http_host} if self._plan.http_host else {}
         try:
-            self._connection.request(
-                "POST", f"/v2/models/{self._plan.model}/infer", json.dumps({"inputs": [tensor]}).encode()
-            )
+            self._connection.request("POST", path, body, host)
             answer = self._connection.getresponse()
-            body = answer.read()
+            said = answer.read()
         except BaseException:
             self._connection.close()
             raise
         if self._fresh:
             self._connection.close()
         if answer.status != 200:
-            raise WrongAnswer(f"HTTP {answer.status} from {answer.headers.get('x-tidegate-router')}: {body[:200]!r}")
-        got = [float(x) for x in json.loads(body)["outputs"][0]["data"]]
+            raise WrongAnswer(f"HTTP {answer.status} from {answer.headers.get('x-tidegate-router')}: {said[:200]!r}")
+        got = [float(x) for x in json.loads(said)["outputs"][0]["data"]]
         check(self._plan, values, got, answer.headers.get("x-model-digest", ""))
         return str(answer.headers.get("x-tidegate-revision", ""))
 
@@ -86,7 +90,10 @@ class Grpc:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         # Channels to one address would share one connection.
-        self._channel = grpc.insecure_channel(plan.grpc, options=[("grpc.use_local_subchannel_pool", 1)])
+        options: list[tuple[str, str | int]] = [("grpc.use_local_subchannel_pool", 1)]
+        if plan.grpc_host:
+            options.append(("grpc.default_authority", plan.grpc_host))
+        self._channel = grpc.insecure_channel(plan.grpc, options=options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def ask(self, values: list[float]) -> str:

@@ -19,31 +19,36 @@ PLURALS = ("httproutes", "grpcroutes")
 DOWNLOAD_SECONDS = 600
 
 
-@functools.cache
-def definitions() -> tuple[Raw, ...]:
-    """Both kinds of routes, from the pinned module of the Gateway API, standard channel."""
-    command = ["go", "mod", "download", "-json", "sigs.k8s.io/gateway-api"]
-    folder = MODULES / "gateway-api"
+def module_folder(tool: str, module: str) -> Path:
+    """Where the files of a Go module are, in the version that a folder of ``devcluster/tools`` pins."""
+    command = ["go", "mod", "download", "-json", module]
     answer = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=True
+        command, cwd=MODULES / tool, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=True
     ).stdout
-    crds = Path(json.loads(answer)["Dir"], "config", "crd", "standard")
+    return Path(json.loads(answer)["Dir"])
+
+
+@functools.cache
+def definitions(plurals: tuple[str, ...] = PLURALS) -> tuple[Raw, ...]:
+    """Both kinds of routes, or those named, from the pinned module of the Gateway API, standard channel."""
+    crds = module_folder("gateway-api", "sigs.k8s.io/gateway-api") / "config" / "crd" / "standard"
     return tuple(
-        yaml.load((crds / f"{GROUP}_{plural}.yaml").read_text(), Loader=yaml.CSafeLoader) for plural in PLURALS
+        yaml.load((crds / f"{GROUP}_{plural}.yaml").read_text(), Loader=yaml.CSafeLoader) for plural in plurals
     )
 
 
-def install(connection: client.ApiClient) -> None:
-    """Install them, and wait until the API server serves both kinds."""
+def install(connection: client.ApiClient, items: tuple[Raw, ...] = ()) -> None:
+    """Install both kinds of routes, or the kinds given, and wait until the API server serves them."""
+    items = items or definitions()
     api = ApiServer(connection)
     folder = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     query = [("fieldManager", "tests"), ("force", "true")]
-    for item in definitions():
+    for item in items:
         path = f"{folder}/{item['metadata']['name']}"
         api.request("PATCH", path, query=query, content_type="application/apply-patch+yaml", body=item)
 
     def served() -> bool:
-        found = [api.request("GET", f"{folder}/{item['metadata']['name']}") for item in definitions()]
+        found = [api.request("GET", f"{folder}/{item['metadata']['name']}") for item in items]
         conditions = [{c["type"]: c["status"] for c in (o.get("status") or {}).get("conditions") or ()} for o in found]
         return all(c.get("Established") == "True" for c in conditions)
 

@@ -23,6 +23,10 @@ def parent_status(route: Raw, now: datetime, **refused: tuple[str, str]) -> Raw:
                 "lastTransitionTime": wire_time(now),
             }
         )
+    if "PartiallyInvalid" in refused:
+        reason, message = refused["PartiallyInvalid"]
+        said = {"type": "PartiallyInvalid", "status": "True", "reason": reason, "message": message}
+        conditions.append(conditions[0] | said)
     parents = route["spec"].get("parentRefs", ())
     told = {"controllerName": "example.com/tests", "conditions": conditions}
     return {"parents": [{"parentRef": reference} | told for reference in parents]}

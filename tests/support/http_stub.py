@@ -36,18 +36,19 @@ class Reply:
 class HttpStub:
     """Answers with what ``answer`` says; a hanging answer ends when the stub does."""
 
-    def __init__(self, answer: Callable[[Asked], Reply]) -> None:
+    def __init__(self, answer: Callable[[Asked], Reply], host: str = "127.0.0.1") -> None:
         self.asked: list[Asked] = []
         self.answer = answer
         self.over = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self._server = _Server((host, 0), self._handler())
+        self.host = host
         self.port = int(self._server.server_address[1])
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def serve_tls(self, context: SSLContext) -> None:
         """Speak TLS on every connection from now on."""
@@ -113,9 +114,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def stub(answer: Callable[[Asked], Reply] = lambda asked: Reply()) -> Iterator[HttpStub]:
-    """A stub for the time of a test."""
-    found = HttpStub(answer)
+def stub(answer: Callable[[Asked], Reply] = lambda asked: Reply(), host: str = "127.0.0.1") -> Iterator[HttpStub]:
+    """A stub for the time of a test, at an address of this machine."""
+    found = HttpStub(answer, host)
     try:
         yield found
     finally:

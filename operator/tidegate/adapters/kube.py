@@ -15,6 +15,7 @@ from tidegate.adapters.capacity import read_capacity
 from tidegate.adapters.errors import Conflict, Forbidden, Invalid, NotFound, Remains, Unavailable
 from tidegate.api.status import ModelDeploymentStatus
 from tidegate.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, ModelDeploymentSpec
+from tidegate.domain import names
 from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.diagnose import log_wanted
 from tidegate.domain.labels import COMPONENT, CONFIG, MANAGER, MODEL, SHARD
@@ -110,10 +111,11 @@ class KubeCluster:
         labelled += routes
         # Pods belong to their Deployments and Jobs.
         own = [o for o in labelled if o["kind"] == "Pod" or belongs(o, subject)]
-        named = {o["kind"]: o for o in own if o["metadata"]["name"] == subject.name}
-        needed = NAMED_KINDS if trouble else (*NAMED_KINDS, *ROUTE_KINDS)
-        unseen = [kind for kind in needed if kind not in named]
-        foreign = {kind: found for kind in unseen if (found := self._get(kind, subject.namespace, subject.name))}
+        own_names = {(o["kind"], o["metadata"]["name"]): o for o in own}
+        needed = dict.fromkeys(NAMED_KINDS, subject.name)
+        needed |= {} if trouble else {kind: names.route(subject.name, kind) for kind in ROUTE_KINDS}
+        unseen = [held for held in needed.items() if held not in own_names]
+        foreign = {kind: found for kind, name in unseen if (found := self._get(kind, subject.namespace, name))}
         if late := [o for o in (*labelled, *foreign.values()) if _predecessors(o, subject)]:
             raise Remains(f"{late[0]['kind']} {late[0]['metadata']['name']} of a deleted {subject.name} is still there")
         models = self._list(KIND, subject.namespace, "")
@@ -125,7 +127,7 @@ class KubeCluster:
             pins=self._pins,
             owners=tuple(Owner(name, uid) for name, uid in owners),
             objects=tuple(own),
-            service=named.get("Service") or foreign.pop("Service", None),
+            service=own_names.get(("Service", subject.name)) or foreign.pop("Service", None),
             foreign=tuple(foreign.values()),
             logs=self._logs(subject, own),
             trouble=trouble,

@@ -170,8 +170,8 @@ def _refusal(observed: Observed) -> Cause | None:
     if usurper := observed.usurper():
         return Cause(
             Reason.NAME_CONFLICT,
-            f"{usurper['kind']} {observed.subject.name} exists and belongs to something else. Delete it, or give the "
-            "ModelDeployment another name.",
+            f"{usurper['kind']} {usurper['metadata']['name']} exists and belongs to something else. Delete it, or give "
+            "the ModelDeployment another name.",
         )
     if observed.via == "GatewayAPI" and observed.trouble:
         return Cause(Reason.GATEWAY_API_MISSING, observed.trouble)

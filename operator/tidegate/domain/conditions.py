@@ -45,6 +45,8 @@ def available(spec: ModelDeploymentSpec, s: Situation) -> Verdict:
     if spec.suspend:
         return "False", Reason.SUSPENDED, "spec.suspend is true: no pod runs."
     fleet = s.stable_fleet
+    if missing := _unaccepted(s):
+        return "False", Reason.ROUTER_NOT_READY, missing
     if fleet is None:
         reason, message = (s.cause.reason, s.cause.message) if s.cause else (Reason.STARTING, "No revision serves yet.")
         return "False", reason, message
@@ -60,6 +62,12 @@ def available(spec: ModelDeploymentSpec, s: Situation) -> Verdict:
         return "False", Reason.SCALED_TO_ZERO, "spec.replicas is 0: no pod runs."
     reason = s.cause.reason if s.cause else Reason.STARTING
     return "False", reason, s.cause.message if s.cause else f"No pod of revision {fleet.revision} is ready."
+
+
+def _unaccepted(s: Situation) -> str:
+    """What is missing while pods of the first revision wait for a Gateway, which may not exist; empty otherwise."""
+    waits = s.gateway and s.first and not s.routers_ready and s.canary_fleet and s.canary_fleet.ready
+    return f"Pods are ready, but Gateway {s.gateway} has not accepted the routes." if waits and not s.cause else ""
 
 
 def routed(s: Situation) -> Verdict:
@@ -102,6 +110,8 @@ def ready(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdict:
     if not s.in_place:
         if _paused(spec, s):
             return "False", Reason.PAUSED, progress
+        if missing := _unaccepted(s):
+            return "False", Reason.ROUTER_NOT_READY, missing
         held = s.rollout is not None and s.rollout.step_started_at is not None
         return "False", Reason.HOLDING if held else Reason.STARTING, progress
     have = s.stable_fleet.ready if s.stable_fleet else 0

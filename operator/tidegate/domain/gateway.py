@@ -23,6 +23,9 @@ FOUND_AFTER = timedelta(seconds=5)
 MAX_BACKENDS = 16
 """Most backends that one rule of a route may have."""
 NEEDED = ("Accepted", "ResolvedRefs")
+PARTIAL = "PartiallyInvalid"
+"""True for a route of which some rules are not served although it is accepted; absent otherwise."""
+WRONG = {*((name, "False") for name in NEEDED), (PARTIAL, "True")}
 
 
 def attachment(gateway: Gateway, kind: str) -> dict[str, Any]:
@@ -81,19 +84,23 @@ def refusal(observed: Observed) -> Cause | None:
     """What a Gateway has against a route as it is now."""
     for kind in ROUTE_KINDS:
         item = _item(observed, kind)
-        generation = item["metadata"].get("generation") if item else None
-        for parent in _parents(item) if item and not _answered(item) else ():
+        if item is None or _answered(item):
+            continue
+        meta = item["metadata"]
+        for parent in _parents(item):
             for name, condition in _conditions(parent).items():
-                current = condition.get("observedGeneration") == generation
-                if name in NEEDED and current and condition.get("status") == "False":
-                    where = f"Gateway {parent['parentRef']['name']} does not serve {kind} {observed.subject.name}"
+                current = condition.get("observedGeneration") == meta.get("generation")
+                said = condition.get("status")
+                if current and (name, said) in WRONG:
+                    where = f"Gateway {parent['parentRef']['name']} does not serve {kind} {meta['name']}"
                     why = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
-                    return Cause(Reason.ROUTE_REFUSED, f"{where}: {name} is False: {why[:2000]}")
+                    return Cause(Reason.ROUTE_REFUSED, f"{where}: {name} is {said}: {why[:2000]}")
     return None
 
 
 def _item(observed: Observed, kind: str) -> Raw | None:
-    return next((o for o in observed.kind(kind) if o["metadata"]["name"] == observed.subject.name), None)
+    name = names.route(observed.subject.name, kind)
+    return next((o for o in observed.kind(kind) if o["metadata"]["name"] == name), None)
 
 
 def _told(item: Raw) -> Route | None:
@@ -116,9 +123,12 @@ def _serves(observed: Observed, kind: str, route: Route) -> bool:
 
 
 def _answered(item: Raw) -> bool:
-    """True when a controller has accepted the route in its current generation, with all that it refers to."""
+    """True when a controller has accepted the route in its current generation, with every rule and reference."""
     generation = item["metadata"].get("generation")
-    return any(all(_holds(parent, name, generation) for name in NEEDED) for parent in _parents(item))
+    return any(
+        all(_holds(parent, name, generation) for name in NEEDED) and not _holds(parent, PARTIAL, generation)
+        for parent in _parents(item)
+    )
 
 
 def _parents(item: Raw) -> list[Raw]:

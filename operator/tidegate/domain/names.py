@@ -32,6 +32,14 @@ def backend(revision: str) -> str:
     return child(revision, "gateway")
 
 
+def route(owner: str, kind: str) -> str:
+    """Name of an HTTPRoute or a GRPCRoute: ``<owner>-http``, ``<owner>-grpc``.
+
+    Two kinds may bear one name, but Contour (1.33) keeps what it says of routes by name alone, and one is told nothing.
+    """
+    return child(owner, {"HTTPRoute": "http", "GRPCRoute": "grpc"}[kind])
+
+
 def resolve_job(owner: str, key: str, attempt: int) -> str:
     """Name of the Job that resolves one address; a retry is a new Job."""
     return child(owner, f"resolve-{key}-{attempt}")

@@ -36,7 +36,8 @@ def describe(spec: ModelDeploymentSpec, s: Situation) -> str:
     if rollout is None or fleet is None:
         return ""
     if s.first:
-        wait = "for the routers" if fleet.ready else "for its pods"
+        who = f"for Gateway {s.gateway} to accept its routes" if s.gateway else "for the routers"
+        wait = who if fleet.ready else "for its pods"
         return f"The first revision, {rollout.revision}, starts: waiting {wait}."
     steps = steps_of(spec.rollout, rollout)
     target = weight_at(steps, rollout.step)
@@ -50,7 +51,7 @@ def describe(spec: ModelDeploymentSpec, s: Situation) -> str:
         need = max(pods_wanted(spec.rollout, rollout, spec.replicas), fleet.wanted)
         if fleet.ready < need:
             return f"{head}: waiting for {need} pods, {fleet.ready} ready."
-        return f"{head}: waiting for every router."
+        return f"{head}: waiting for {f'Gateway {s.gateway}' if s.gateway else 'every router'}."
     return f"{head}: {_held(rollout, steps)}"
 
 

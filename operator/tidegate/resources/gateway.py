@@ -75,7 +75,7 @@ def grpc_route(subject: Subject, route: Route, gateway: Gateway) -> Manifest:
 
 
 def _object(subject: Subject, kind: str, route: Route, gateway: Gateway, rules: list[Manifest]) -> Manifest:
-    meta = metadata(subject, subject.name, "front")
+    meta = metadata(subject, names.route(subject.name, kind), "front")
     meta["annotations"] = {ROUTE: route.model_dump_json(by_alias=True)}
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",

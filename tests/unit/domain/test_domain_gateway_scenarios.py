@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from domain_objects import STEPS
+from domain_objects import STEPS, make_spec
 from domain_world import World, serving
 
 from tidegate.api.status import ModelDeploymentStatus
@@ -44,6 +44,21 @@ def test_a_model_gets_ready_without_any_router_of_ours() -> None:
     assert world.cluster.table is None
     assert world.status.url is None
     assert world.condition("Routed").message == "Gateway models has accepted both routes with the wanted weights."
+
+
+def test_a_gateway_that_does_not_exist_is_named() -> None:
+    world = World(make_spec(1, **BY_WEIGHT))
+    world.until(lambda w: w.cluster.gateway is not None)
+    assert world.cluster.gateway is not None
+    world.cluster.gateway.deaf = True
+    world.run(60)
+    for kind in ("Ready", "Available"):
+        condition = world.condition(kind)
+        assert (condition.status, condition.reason) == ("False", "RouterNotReady")
+        assert condition.message == "Pods are ready, but Gateway models has not accepted the routes."
+    assert "waiting for Gateway models to accept its routes" in world.condition("Progressing").message
+    world.cluster.gateway.deaf = False
+    world.until(lambda w: w.ready)
 
 
 def test_every_weight_takes_effect_for_both_protocols_in_turn() -> None:
@@ -103,8 +118,22 @@ def test_what_the_gateway_has_against_a_route_is_told() -> None:
     world.edit(traffic=TRAFFIC | {"gateway": GATEWAY | {"grpcHostname": "other.example.com"}})
     world.until(lambda w: w.condition("Ready").reason == "RouteRefused")
     message = world.condition("Ready").message
-    assert "Gateway models does not serve GRPCRoute digits" in message
+    assert "Gateway models does not serve GRPCRoute digits-grpc" in message
     assert "NotAllowedByListeners: no listener takes it" in message
+
+
+def test_a_route_of_which_some_rules_are_dropped_is_not_served() -> None:
+    world = rolling()
+    world.until(lambda w: shares(w).get("2") == 5)
+    gateway = world.cluster.gateway
+    assert gateway is not None
+    gateway.refused["HTTPRoute"] = {"PartiallyInvalid": ("UnsupportedValue", "Dropped Rule 2: a conflict")}
+    world.run(60)
+    assert shares(world) == {"1": 95, "2": 5}
+    assert world.condition("Ready").reason == "RouteRefused"
+    assert "PartiallyInvalid is True: UnsupportedValue: Dropped Rule 2" in world.condition("Ready").message
+    gateway.refused.clear()
+    world.until(lambda w: shares(w) == {"2": 100} and w.ready)
 
 
 def test_another_gateway_counts_once_it_has_accepted_the_routes() -> None:

@@ -82,7 +82,7 @@ def test_every_backend_has_its_service_before_a_route_names_it() -> None:
         service = objects[places["Service", names.backend(backend.revision)]]
         assert service["spec"]["selector"]["tidegate.dev/revision"] == backend.revision
         assert "clusterIP" not in service["spec"]
-        assert places["Service", names.backend(backend.revision)] < places["HTTPRoute", "digits"]
+        assert places["Service", names.backend(backend.revision)] < places["HTTPRoute", "digits-http"]
     assert ("Service", "digits") not in places
     assert router_objects(observed(), BY_GATEWAY, SETTINGS) == []
 
