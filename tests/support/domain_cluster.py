@@ -20,6 +20,7 @@ from domain_objects import (
     uri,
     wire_time,
 )
+from domain_service import Seen, ServiceState
 
 from tidegate.api.v1alpha1 import Gateway
 from tidegate.domain import names
@@ -150,6 +151,8 @@ class Cluster:
         self.has_service = False
         self.gateway: GatewayState | None = None
         """What a Gateway knows; None while it was told nothing."""
+        self.direct: ServiceState | None = None
+        """The Service that leads to pods; None while there is none."""
         self.changed = True
         self._count = 0
 
@@ -169,6 +172,8 @@ class Cluster:
         for name, state in self.jobs.items():
             objects += self._job(name, state)
         objects += self.gateway.objects() if self.gateway else []
+        objects += self.direct.objects() if self.direct else []
+        front = service(self.subject.name, self.service_owner, self.shard) if self.has_service else None
         router: list[Raw] = []
         if self.table is not None:
             router.append(self._config_map(self.shard, self.table))
@@ -179,7 +184,7 @@ class Cluster:
             pins=self.pins,
             owners=tuple(self.owners),
             objects=tuple(objects),
-            service=service(self.subject.name, self.service_owner, self.shard) if self.has_service else None,
+            service=self.direct.wire() if self.direct else front,
             router=tuple(router),
             reports=tuple(r.report() for r in self.routers),
         )
@@ -257,6 +262,11 @@ class Cluster:
         self.gateway = self.gateway or GatewayState(self.subject)
         self.changed = self.gateway.put(route, gateway) or self.changed
 
+    def put_service(self, route: Route, selector: Mapping[str, str]) -> None:
+        """Write the Service that leads to pods."""
+        self.direct = self.direct or ServiceState(self.subject)
+        self.changed = self.direct.put(route, selector, self.now) or self.changed
+
     def poke(self, poke: Poke) -> None:
         """Annotate a router's pod."""
         for router in self.routers:
@@ -287,6 +297,8 @@ class Cluster:
             self._run_router(router)
         if self.gateway:
             self.gateway.step(self.now)
+        if self.direct:
+            self.direct.step([Seen(p.name, p.revision, p.ready) for p in self.pods], self.now)
         self._run_clients(seconds)
         if before != repr((self.pods, self.jobs, [(r.name, r.ready) for r in self.routers])):
             self.changed = True

@@ -133,10 +133,27 @@ def check_removal(cluster: Cluster, name: str) -> None:
     for kind, weights in cluster.gateway.effective.items() if cluster.gateway else ():
         share = weights.get(names.backend(name), 0)
         assert share == 0, f"{name} goes while the {kind} gives it {share} %"
+    if cluster.direct:
+        led = [pod.name for pod in cluster.pods if pod.revision == name and pod.name in cluster.direct.led]
+        assert not led, f"{name} goes while a node still leads to {led}"
+
+
+def _check_selected(cluster: Cluster) -> None:
+    """No pod outside stable and the canary is ever selected, and a ready one of them is, once any was."""
+    direct = cluster.direct
+    if direct is None:
+        return
+    matched = {pod.revision for pod in cluster.pods if direct.matches(pod.revision)}
+    route = Route.model_validate_json(direct.service["metadata"]["annotations"]["tidegate.dev/route"])
+    told = {b.revision for b in route.backends if b.weight}
+    assert matched <= told, f"pods of {matched - told} are selected although they should get nothing"
+    assert len(told) <= 2, told
+    assert told <= {b.revision for b in route.backends if b.role}, f"{told} are neither stable nor canary"
 
 
 def check_cluster(cluster: Cluster) -> None:
     """Requests always have somewhere to go while a pod that may serve is ready."""
+    _check_selected(cluster)
     for router in cluster.routers:
         for backend in (
             router.loaded.routes[cluster.subject.name].backends

@@ -146,7 +146,7 @@ class World:
         found = windows.between(before, {"all": windows.Reading(stable, canary)})
         assert found is not None
         seconds = (now - self._reading.at).total_seconds()
-        if self.cluster.gateway:
+        if self.cluster.gateway or self.cluster.direct:
             return Window(seconds, values=dict(self.values))
         return Window(seconds, *found, agreement=self.agreement, values=dict(self.values))
 
@@ -169,6 +169,9 @@ class World:
             writes.append(lambda: cluster.put_replay(plan.replay))  # type: ignore[arg-type]
         if plan.route is not None and plan.gateway is not None:
             writes.append(lambda: cluster.put_gateway(plan.route, plan.gateway))  # type: ignore[arg-type]
+            return [*writes, lambda: self._prune_workloads(plan), lambda: self._prune_rest(plan)]
+        if plan.route is not None and plan.selector is not None:
+            writes.append(lambda: cluster.put_service(plan.route, plan.selector))  # type: ignore[arg-type]
             return [*writes, lambda: self._prune_workloads(plan), lambda: self._prune_rest(plan)]
         if plan.table is None:
             return writes

@@ -78,6 +78,10 @@ app.kubernetes.io/component: operator
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
+# The pods that a model's Service leads to, where no router stands between.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [list, watch, create, patch, delete]

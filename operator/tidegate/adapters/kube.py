@@ -18,8 +18,9 @@ from tidegate.api.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION, Mod
 from tidegate.domain import names
 from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.diagnose import log_wanted
+from tidegate.domain.direct import SLICE
 from tidegate.domain.labels import COMPONENT, CONFIG, MANAGER, MODEL, SHARD
-from tidegate.domain.observed import ROUTE_KINDS, Observed, Owner, PodView, Raw, Subject, belongs, shard_label
+from tidegate.domain.observed import ROUTE_KINDS, Observed, Owner, PodView, Raw, Subject, belongs, route_in, shard_label
 from tidegate.domain.plan import Event, Poke
 from tidegate.domain.revision import Pins
 from tidegate.ports import Found
@@ -38,6 +39,7 @@ PATHS = {
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     KIND: (MODELS, PLURAL),
 }
+SLICES = ("/apis/discovery.k8s.io/v1", "endpointslices")
 ROUTES = "/apis/gateway.networking.k8s.io/v1"
 GATEWAY_PATHS = {"HTTPRoute": (ROUTES, "httproutes"), "GRPCRoute": (ROUTES, "grpcroutes")}
 """Kinds that a cluster may lack, and that only an operator installed for them may touch."""
@@ -63,7 +65,8 @@ NAMED_KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy")
 OBSERVER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "Service")
 ROUTER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "PodDisruptionBudget")
 API_VERSIONS = {
-    kind: group.removeprefix("/apis/").removeprefix("/api/") for kind, (group, _) in (PATHS | GATEWAY_PATHS).items()
+    kind: group.removeprefix("/apis/").removeprefix("/api/")
+    for kind, (group, _) in (PATHS | GATEWAY_PATHS | {SLICE: SLICES}).items()
 }
 
 
@@ -118,6 +121,7 @@ class KubeCluster:
         foreign = {kind: found for kind, name in unseen if (found := self._get(kind, subject.namespace, name))}
         if late := [o for o in (*labelled, *foreign.values()) if _predecessors(o, subject)]:
             raise Remains(f"{late[0]['kind']} {late[0]['metadata']['name']} of a deleted {subject.name} is still there")
+        own += self._slices(own_names.get(("Service", subject.name)))
         models = self._list(KIND, subject.namespace, "")
         owners = sorted(
             (m["metadata"]["name"], m["metadata"]["uid"]) for m in models if "deletionTimestamp" not in m["metadata"]
@@ -146,6 +150,13 @@ class KubeCluster:
             return [o for kind in ROUTE_KINDS for o in self._list(kind, subject.namespace, selector)], ""
         except (NotFound, Forbidden):
             return [], NO_ROUTES
+
+    def _slices(self, service: Raw | None) -> Iterable[Raw]:
+        """The pods that the model's Service leads to, where no router stands between."""
+        if service is None or route_in(service) is None:
+            return []
+        meta = service["metadata"]
+        return self._list(SLICE, meta["namespace"], f"kubernetes.io/service-name={meta['name']}")
 
     def _with_router(self, observed: Observed) -> Observed:
         """The snapshot with the router that the model's Service leads to, if it has the model's route; else with all.
@@ -288,7 +299,7 @@ class KubeCluster:
 
     @staticmethod
     def _path(kind: str, namespace: str, name: str = "") -> str:
-        group, plural = PATHS.get(kind) or GATEWAY_PATHS[kind]
+        group, plural = SLICES if kind == SLICE else PATHS.get(kind) or GATEWAY_PATHS[kind]
         return f"{group}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
 
 

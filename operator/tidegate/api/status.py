@@ -168,7 +168,11 @@ class RevisionStatus(ApiModel):
     digest: Text = Field(description="Digest of its bundle.")
     version: Text = Field(default="", description="Version of its bundle.")
     uri: Text = Field(default="", description="Address its bundle came from.")
-    weight: int = Field(default=0, description="Share of requests, in percent, that the routers were told.")
+    weight: int = Field(
+        default=0,
+        description="Share of requests, in percent, that the routers were told; with router: "
+        "Service the share of connections that the ready pods make.",
+    )
     replicas: int = Field(default=0, description="Pods wanted.")
     ready_replicas: int = Field(default=0, description="Pods ready.")
 

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidegate.api.rule import Rule, between
+from tidegate.api.types import DURATION_PATTERN
 
 Wire = Mapping[str, Any]
 CHECKS = "self.rollout.analysis.checks"
 ENVOY = "!has(self.traffic) || self.traffic.router == 'Envoy'"
 
 
-def _by_gateway(spec: Wire) -> bool:
-    return bool(spec.get("traffic", {}).get("router") == "GatewayAPI")
+def _by_others(spec: Wire) -> bool:
+    return bool(spec.get("traffic", {}).get("router", "Envoy") != "Envoy")
 
 
 def _differ(gateway: Wire, one: str, other: str) -> bool:
@@ -51,10 +52,25 @@ TRAFFIC_RULES = (
     ),
     Rule(
         "spec.traffic",
-        "!has(self.router) || self.router == 'Envoy' || !has(self.affinity) || self.affinity == 'None'",
-        lambda traffic: traffic["router"] == "Envoy" or traffic["affinity"] == "None",
+        "!has(self.router) || self.router != 'GatewayAPI' || !has(self.affinity) || self.affinity == 'None'",
+        lambda traffic: traffic["router"] != "GatewayAPI" or traffic["affinity"] == "None",
         "the Gateway API cannot keep clients on a revision: remove affinity, or choose router: Envoy",
         field=".affinity",
+    ),
+    Rule(
+        "spec.traffic",
+        "!has(self.router) || self.router != 'Service' || !has(self.affinity) || self.affinity != 'Header'",
+        lambda traffic: traffic["router"] != "Service" or traffic["affinity"] != "Header",
+        "a Service reads no headers: choose affinity: ClientAddress, which keeps a client on its pod, or router: Envoy",
+        field=".affinity",
+    ),
+    Rule(
+        "spec.traffic",
+        f"!has(self.router) || self.router != 'Service' || !has(self.timeout) || "
+        f"!self.timeout.matches(r'{DURATION_PATTERN}') || duration(self.timeout) == duration('30s')",
+        lambda traffic: traffic["router"] != "Service" or traffic["timeout"] == "30s",
+        "a Service ends no request: remove timeout and let clients set theirs, or choose router: Envoy",
+        field=".timeout",
     ),
     Rule(
         "spec.traffic.gateway",
@@ -69,7 +85,7 @@ TRAFFIC_RULES = (
     Rule(
         "spec",
         f"{ENVOY} || !has(self.rollout) || !has(self.rollout.steps) || self.rollout.steps.all(s, !has(s.shadow))",
-        lambda spec: not _by_gateway(spec) or not any("shadow" in step for step in spec["rollout"].get("steps", ())),
+        lambda spec: not _by_others(spec) or not any("shadow" in step for step in spec["rollout"].get("steps", ())),
         "shadow steps need router: Envoy, which hands requests with their answers over: remove them",
         field=".rollout.steps",
     ),
@@ -78,11 +94,11 @@ TRAFFIC_RULES = (
         f"{ENVOY} || !has(self.rollout) || !has(self.rollout.analysis) || !has({CHECKS}) || "
         f"{CHECKS}.all(c, has(c.prometheus))",
         lambda spec: (
-            not _by_gateway(spec)
+            not _by_others(spec)
             or all("prometheus" in check for check in spec["rollout"]["analysis"].get("checks", ()))
         ),
-        "a Gateway tells the operator no counts, so that checks of errors, latency and predictions would wait for "
-        "ever: write prometheus checks of the Gateway's own metrics",
+        "a Gateway or a Service tells the operator no counts, so that checks of errors, latency and predictions would "
+        "wait for ever: write prometheus checks of metrics of your own",
         field=".rollout.analysis.checks",
     ),
     Rule(
@@ -90,7 +106,7 @@ TRAFFIC_RULES = (
         f"{ENVOY} || (has(self.rollout) && ((has(self.rollout.strategy) && self.rollout.strategy != 'Canary') || "
         "(has(self.rollout.steps) && self.rollout.steps.all(s, !has(s.weight))) || "
         f"(has(self.rollout.analysis) && has({CHECKS}))))",
-        lambda spec: not _by_gateway(spec) or not _shares(spec["rollout"]) or "checks" in spec["rollout"]["analysis"],
+        lambda spec: not _by_others(spec) or not _shares(spec["rollout"]) or "checks" in spec["rollout"]["analysis"],
         "weight steps are judged by checks, and the default ones need the counts of router: Envoy: write "
         "rollout.analysis.checks with prometheus checks, or choose strategy: BlueGreen",
         field=".rollout.analysis",
@@ -98,9 +114,9 @@ TRAFFIC_RULES = (
     Rule(
         "spec",
         f"{ENVOY} || !has(self.autoscaling)",
-        lambda spec: not _by_gateway(spec) or "autoscaling" not in spec,
-        "a Gateway tells the operator neither how many requests come nor how long they take: remove autoscaling and "
-        "let an HPA or KEDA set replicas, or choose router: Envoy",
+        lambda spec: not _by_others(spec) or "autoscaling" not in spec,
+        "a Gateway or a Service tells the operator neither how many requests come nor how long they take: remove "
+        "autoscaling and let an HPA or KEDA set replicas, or choose router: Envoy",
         field=".autoscaling",
     ),
 )

@@ -301,11 +301,12 @@ class Gateway(ApiModel):
 class Traffic(ApiModel):
     """How requests reach the model."""
 
-    router: Literal["Envoy", "GatewayAPI"] = Field(
+    router: Literal["Envoy", "GatewayAPI", "Service"] = Field(
         default="Envoy",
         description="Who routes. Envoy: the operator's own routers. GatewayAPI: a Gateway that is there, by an "
-        "HTTPRoute and a GRPCRoute; the operator must be installed with gatewayAPI.enabled. It cannot be changed. "
-        "Default: Envoy. Example: GatewayAPI.",
+        "HTTPRoute and a GRPCRoute; the operator must be installed with gatewayAPI.enabled. Service: kube-proxy, to "
+        "the pods themselves; shares come from numbers of pods, and nothing is counted. It cannot be changed. Default: "
+        "Envoy. Example: GatewayAPI.",
     )
     gateway: Gateway | None = Field(
         default=None,
@@ -315,14 +316,16 @@ class Traffic(ApiModel):
     timeout: Duration = Field(
         default=timedelta(seconds=30),
         description="Longest time for one request, 1s to 1h. A GRPCRoute has no time-out: with router: GatewayAPI it "
-        "holds for HTTP alone. Default: 30s. Example: 5s.",
+        "holds for HTTP alone. A Service ends no request: with router: Service only the default is taken, and does "
+        "nothing. Default: 30s. Example: 5s.",
     )
     affinity: Literal["None", "ClientAddress", "Header"] = Field(
         default="None",
         description="How the revision of a request is chosen during a rollout. None: by chance, each request for "
         "itself. ClientAddress and Header: a client stays on its revision, and on the new one when its weight rises. "
         "ClientAddress goes by the last address in x-forwarded-for where there is one, else by that of the connection; "
-        "a request without the header goes by chance. Default: None. Example: Header.",
+        "a request without the header goes by chance. With router: Service ClientAddress keeps a client on its pod. "
+        "Default: None. Example: Header.",
     )
     affinity_header: HeaderName | None = Field(
         default=None,

@@ -16,6 +16,7 @@ from tidegate.api.v1alpha1 import ModelDeploymentSpec, Server
 from tidegate.domain.checks.verdict import Finding, Verdict
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
+from tidegate.domain.outside import by_pods
 from tidegate.domain.parity import ParityState, parity
 from tidegate.domain.plan import Event
 from tidegate.domain.revision import Revision, StoredRevision
@@ -287,7 +288,14 @@ def _course(look: Look, rollout: RolloutStatus, stable: StoredRevision | None) -
     # Where there is no room for every pod at once, they take over one by one.
     whole = spec.rollout.strategy != "Canary" and room
     paused = spec.paused and not look.forced
-    return Course(steps_of(spec.rollout, rollout), spec.replicas, whole=whole, paused=paused)
+    return Course(
+        steps_of(spec.rollout, rollout),
+        spec.replicas,
+        whole=whole,
+        paused=paused,
+        by_pods=by_pods(look.observed),
+        extra=plan.extra if plan else None,
+    )
 
 
 def _canary(look: Look, name: str, judged: Judged, replayed: ParityState | None) -> Canary:

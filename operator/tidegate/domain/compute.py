@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from tidegate.api.status import Artifact, FormerRevision, ModelDeploymentStatus, Reason, StartupStatus
 from tidegate.api.v1alpha1 import ModelDeploymentSpec, Traffic
-from tidegate.domain import gateway, names
+from tidegate.domain import direct, gateway, names
 from tidegate.domain.artifact import Resolution, resolve
 from tidegate.domain.autoscale import autoscale
 from tidegate.domain.choice import Choice, choose, deadline_of, failure_of, stable_of
@@ -18,6 +18,7 @@ from tidegate.domain.contract import gate, promise
 from tidegate.domain.diagnose import Cause, diagnose
 from tidegate.domain.observed import Observed
 from tidegate.domain.observing import observer_pokes, sample_percent, watching
+from tidegate.domain.outside import by_pods, outside
 from tidegate.domain.plan import Plan, Workload
 from tidegate.domain.report import events, report
 from tidegate.domain.revision import StoredRevision, revision_of
@@ -54,7 +55,7 @@ def compute(
     now: datetime,
 ) -> tuple[Plan, ModelDeploymentStatus]:
     """Decide what should exist and what to report. Never raises for any spec the API server accepts."""
-    if spec.traffic.gateway:
+    if spec.traffic.router != "Envoy":
         observed = replace(observed, via=spec.traffic.router, now=now)
     if cause := _refusal(observed):
         situation = Situation(resolution=Resolution(), cause=cause)
@@ -86,6 +87,7 @@ def compute(
         route=situation.route,
         table=table,
         gateway=spec.traffic.gateway,
+        selector=direct.selector(situation.route) if situation.route and by_pods(observed) else None,
         pokes=(*(pokes(observed, table, now) if table else ()), *observer_pokes(observed, watched, now)),
         events=events(status, after, situation),
         looked=choice.looked,
@@ -130,12 +132,12 @@ def _situation(
     known: list[str],
     beside: Mapping[str, object],
 ) -> tuple[Situation, Table | None]:
-    """Everything that status tells, and the routes of the model's router; None where a Gateway routes."""
+    """Everything that status tells, and the routes of the model's router; None where others route."""
     stable, canary = (_fleet(observed, r) for r in (choice.stable, choice.canary))
     weight = choice.rollout.weight if choice.rollout else 0
     split = _named(backends(stable, canary, weight, _silent(choice, known)), observed, choice)
-    parent = spec.traffic.gateway
-    port = 0 if parent else observed.table().free_port(observed.subject.name, status.port)
+    parent, other = spec.traffic.gateway, outside(observed)
+    port = 0 if other else observed.table().free_port(observed.subject.name, status.port)
     route = _route(spec.traffic, observed.subject.name, port, split)
     route = route.model_copy(update=dict(beside))
     replayed = choice.parity.cause if choice.parity else None
@@ -153,10 +155,19 @@ def _situation(
         route=route,
         settled=served(observed).settled(route) and (parent is None or gateway.attached(observed, parent)),
         startup=status.startup,
-        routers_ready=gateway.accepted_once(observed) if parent else any(pod.ready for pod in observed.routers()),
+        routers_ready=other.ready(observed) if other else any(pod.ready for pod in observed.routers()),
         gateway=parent.name if parent else "",
+        by_pods=by_pods(observed),
+        strangers=_strangers(observed, choice),
     )
-    return situation, None if parent else table_with(observed, route)
+    return situation, None if other else table_with(observed, route)
+
+
+def _strangers(observed: Observed, choice: Choice) -> int:
+    """Pods that keep a Service from selecting both revisions of a rollout."""
+    if not (by_pods(observed) and choice.stable and choice.canary):
+        return 0
+    return direct.strangers(observed, choice.stable.name, choice.canary.name)
 
 
 def _answer(observed: Observed) -> bool:
@@ -204,7 +215,7 @@ def _unread(observed: Observed, choice: Choice, needed: list[str]) -> frozenset[
 
 
 def _route(traffic: Traffic, model: str, port: int, split: tuple[Backend, ...]) -> Route:
-    """How the routers treat requests for a model; a Gateway has ports of its own."""
+    """How the routers treat requests for a model; a Gateway and a Service have ports of their own."""
     return Route(
         model=model,
         port=port,
@@ -234,8 +245,8 @@ def _cause(observed: Observed, stable: Fleet | None, canary: Fleet | None) -> Ca
     for seen in (canary, stable):
         if seen and (cause := diagnose(seen.pods, observed.deployment(seen.revision))):
             return cause
-    if observed.via == "GatewayAPI":
-        return gateway.refusal(observed)
+    if other := outside(observed):
+        return other.refusal(observed)
     routers = observed.routers()
     if routers and not any(pod.ready for pod in routers) and (cause := diagnose(routers)):
         return Cause(Reason.ROUTER_NOT_READY, f"No router is ready. {cause.message}")

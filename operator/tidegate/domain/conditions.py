@@ -53,6 +53,7 @@ def available(spec: ModelDeploymentSpec, s: Situation) -> Verdict:
     serving = next((f for f in (fleet, s.canary_fleet) if f and f.ready), None)
     if serving and not s.routers_ready:
         missing = f"Gateway {s.gateway} has not accepted the routes" if s.gateway else "no router is"
+        missing = "the Service does not lead to any yet" if s.by_pods else missing
         return "False", Reason.ROUTER_NOT_READY, f"Pods are ready, but {missing}."
     if serving:
         return "True", Reason.AVAILABLE, f"Revision {serving.revision} serves."
@@ -76,6 +77,9 @@ def routed(s: Situation) -> Verdict:
         return "Unknown", Reason.RESOLVING, "There is no route yet."
     if s.settled and s.gateway:
         return "True", Reason.ROUTED, f"Gateway {s.gateway} has accepted both routes with the wanted weights."
+    if s.settled and s.by_pods:
+        made = f"{s.pods_told}." if s.pods_told else "The Service leads to every ready pod of one revision."
+        return "True", Reason.ROUTED, made
     if s.settled:
         return "True", Reason.ROUTED, "Every ready router serves the wanted weights."
     return "False", Reason.ROUTING, _waits_for_weights(s)
@@ -84,6 +88,8 @@ def routed(s: Situation) -> Verdict:
 def _waits_for_weights(s: Situation) -> str:
     if s.gateway:
         return f"Waiting for Gateway {s.gateway} to accept both routes with the wanted weights."
+    if s.by_pods:
+        return "Waiting for the Service to lead to exactly the ready pods that it selects, for 5 s."
     return "Waiting for every router to serve the wanted weights."
 
 
@@ -117,11 +123,10 @@ def ready(spec: ModelDeploymentSpec, s: Situation, progress: str) -> Verdict:
     have = s.stable_fleet.ready if s.stable_fleet else 0
     if have < _least(spec):
         return "False", Reason.STARTING, f"{have} of {spec.replicas} pods are ready."
-    if not s.settled and s.gateway:
+    if not s.settled and (s.gateway or s.by_pods):
         return "False", Reason.ROUTING, _waits_for_weights(s)
     if have and s.stable_fleet and not s.stable_fleet.known and not spec.autoscaling:
-        who = f"Gateway {s.gateway}" if s.gateway else "every router"
-        return "False", Reason.ROUTING, f"Waiting for {who} to find every pod."
+        return "False", Reason.ROUTING, f"Waiting for {s.router} to find every pod."
     if not s.settled:
         return "False", Reason.ROUTING, _waits_for_weights(s)
     if spec.replicas == 0 and spec.autoscaling:

@@ -5,17 +5,14 @@ everything the route refers to. That is taken for the weights being in effect.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-
-from pydantic import ValidationError
 
 from tidegate.api.status import Reason
 from tidegate.api.v1alpha1 import Gateway
 from tidegate.domain import names
 from tidegate.domain.diagnose import Cause
-from tidegate.domain.labels import ROUTE
-from tidegate.domain.observed import ROUTE_KINDS, Observed, PodView, Raw, parse_time
+from tidegate.domain.observed import ROUTE_KINDS, Observed, Raw, route_in
 from tidegate.domain.routing import Backend, Route, RouterReport, grpc_cluster, http_cluster, route_version
 
 FOUND_AFTER = timedelta(seconds=5)
@@ -47,7 +44,7 @@ def referred(route: Route) -> tuple[Backend, ...]:
 
 def written(observed: Observed) -> Route | None:
     """The route as last written; None while there is none, or none that can be read."""
-    found = (_told(item) for kind in ROUTE_KINDS for item in observed.kind(kind))
+    found = (route_in(item) for kind in ROUTE_KINDS for item in observed.kind(kind))
     return next((route for route in found if route is not None), None)
 
 
@@ -61,7 +58,9 @@ def report(observed: Observed) -> RouterReport:
         return RouterReport(pod="gateway")
     endpoints: dict[str, frozenset[str]] = {}
     for backend in referred(route):
-        known = frozenset(pod.address for pod in observed.pods(backend.revision) if _found(pod, observed.now))
+        known = frozenset(
+            pod.address for pod in observed.pods(backend.revision) if pod.ready_for(FOUND_AFTER, observed.now)
+        )
         endpoints |= {http_cluster(backend.revision): known, grpc_cluster(backend.revision): known}
     return RouterReport(pod="gateway", routes={route.model: route_version(route)}, endpoints=endpoints)
 
@@ -103,17 +102,10 @@ def _item(observed: Observed, kind: str) -> Raw | None:
     return next((o for o in observed.kind(kind) if o["metadata"]["name"] == name), None)
 
 
-def _told(item: Raw) -> Route | None:
-    try:
-        return Route.model_validate_json(item["metadata"].get("annotations", {}).get(ROUTE, ""))
-    except ValidationError:
-        return None
-
-
 def _serves(observed: Observed, kind: str, route: Route) -> bool:
     """True when one object says what the route says, and a Gateway has accepted it as it is now."""
     item = _item(observed, kind)
-    if item is None or _told(item) != route:
+    if item is None or route_in(item) != route:
         return False
     # Somebody may have edited the weights beside the annotation.
     wanted = {names.backend(b.revision): b.weight for b in referred(route)}
@@ -157,8 +149,3 @@ def _named(spec: Raw) -> list[tuple[str | None, ...]]:
 
 def _place(spec: Raw) -> tuple[object, ...]:
     return _named(spec), list(spec.get("hostnames") or ())
-
-
-def _found(pod: PodView, now: datetime | None) -> bool:
-    since = parse_time(pod.conditions.get("Ready", {}).get("lastTransitionTime"))
-    return pod.ready and since is not None and now is not None and now - since >= FOUND_AFTER

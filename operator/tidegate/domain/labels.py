@@ -23,7 +23,9 @@ CONFIG = f"{PREFIX}/config"
 DIGEST = f"{PREFIX}/digest"
 """Annotation: digest of the bundle that an object runs."""
 ROUTE = f"{PREFIX}/route"
-"""Annotation of an HTTPRoute and a GRPCRoute: the whole route that they were written from, as JSON."""
+"""Annotation of an HTTPRoute, a GRPCRoute, and a Service that leads to pods: the whole route that they were written
+from, as JSON.
+"""
 MANAGED = "app.kubernetes.io/managed-by"
 """Label: ``tidegate`` on every object that the operator made."""
 MANAGER = "tidegate"

@@ -7,7 +7,7 @@ how decisions read them.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from tidegate.domain.capacity import CapacityFacts
 from tidegate.domain.checks.windows import Window
-from tidegate.domain.labels import ATTEMPT, COMPONENT, KEY, MANAGED, MANAGER, MODEL, PARITY, REVISION, SHARD
+from tidegate.domain.labels import ATTEMPT, COMPONENT, KEY, MANAGED, MANAGER, MODEL, PARITY, REVISION, ROUTE, SHARD
 from tidegate.domain.revision import Pins, Revision, StoredRevision
-from tidegate.domain.routing import RouterReport, Table, shard_of
+from tidegate.domain.routing import Route, RouterReport, Table, shard_of
 from tidegate.domain.scaling.load import Live
 from tidegate.domain.watching import Watching
 
@@ -91,6 +91,11 @@ class PodView:
     @property
     def ready(self) -> bool:
         return not self.leaving and self.conditions.get("Ready", {}).get("status") == "True"
+
+    def ready_for(self, time: timedelta, now: datetime | None) -> bool:
+        """True for a pod that has been ready for so long."""
+        since = parse_time(self.conditions.get("Ready", {}).get("lastTransitionTime"))
+        return self.ready and since is not None and now is not None and now - since >= time
 
     @property
     def annotations(self) -> Mapping[str, str]:
@@ -175,6 +180,14 @@ def belongs(item: Raw, subject: Subject) -> bool:
     return (labels.get(MODEL), labels.get(MANAGED)) == (subject.name, MANAGER)
 
 
+def route_in(item: Raw) -> Route | None:
+    """The route that an object was written from; None where it does not say, or says what cannot be read."""
+    try:
+        return Route.model_validate_json(item["metadata"].get("annotations", {}).get(ROUTE, ""))
+    except ValidationError:
+        return None
+
+
 def shard_label(item: Raw) -> int | None:
     """Number of the router that an object belongs or leads to; None where it does not say."""
     text = item["metadata"].get("labels", {}).get(SHARD, "")
@@ -219,7 +232,7 @@ class Observed:
     watched: Mapping[str, str] = field(default_factory=dict)
     scaling: Live = field(default_factory=Live)
     trouble: str = ""
-    via: Literal["Envoy", "GatewayAPI"] = "Envoy"
+    via: Literal["Envoy", "GatewayAPI", "Service"] = "Envoy"
     now: datetime | None = None
 
     def kind(self, kind: str) -> list[Raw]:

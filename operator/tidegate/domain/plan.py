@@ -3,6 +3,7 @@
 A plan names everything that should exist for one ModelDeployment; what exists and is not in the plan goes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -85,10 +86,11 @@ class Event:
 class Plan:
     """Everything that should exist, and when to look again.
 
-    A plan without a ``route`` touches nothing that exists. The route is in the ``table`` of the model's router, or else
-    is attached to the ``gateway``. ``unread`` names revisions that still get requests but whose
-    ControllerRevision is gone or cannot be read: their objects stay as they are. ``again`` is None when nothing but an
-    event can change the answer. ``looked`` says that the window of requests was used up: the next one begins now.
+    A plan without a ``route`` touches nothing that exists. The route is in the ``table`` of the model's router, or is
+    attached to the ``gateway``, or else is the ``selector`` of the model's Service. ``unread`` names revisions that
+    still get requests but whose ControllerRevision is gone or cannot be read: their objects stay as they are. ``again``
+    is None when nothing but an event can change the answer. ``looked`` says that the window of requests was used up:
+    the next one begins now.
     ``watching`` is what the namespace's observer should watch; None leaves it as it is. ``scaling`` is what the policy
     of the size learned, for the next look.
     """
@@ -100,6 +102,7 @@ class Plan:
     route: Route | None = None
     table: Table | None = None
     gateway: Gateway | None = None
+    selector: Mapping[str, str] | None = None
     pokes: tuple[Poke, ...] = ()
     events: tuple[Event, ...] = ()
     again: timedelta | None = None

@@ -37,6 +37,7 @@ def describe(spec: ModelDeploymentSpec, s: Situation) -> str:
         return ""
     if s.first:
         who = f"for Gateway {s.gateway} to accept its routes" if s.gateway else "for the routers"
+        who = "for the Service" if s.by_pods else who
         wait = who if fleet.ready else "for its pods"
         return f"The first revision, {rollout.revision}, starts: waiting {wait}."
     steps = steps_of(spec.rollout, rollout)
@@ -51,8 +52,11 @@ def describe(spec: ModelDeploymentSpec, s: Situation) -> str:
         need = max(pods_wanted(spec.rollout, rollout, spec.replicas), fleet.wanted)
         if fleet.ready < need:
             return f"{head}: waiting for {need} pods, {fleet.ready} ready."
-        return f"{head}: waiting for {f'Gateway {s.gateway}' if s.gateway else 'every router'}."
-    return f"{head}: {_held(rollout, steps)}"
+        if s.strangers:
+            return f"{head}: waiting for {s.strangers} pods of other revisions to end."
+        return f"{head}: waiting for {s.router}."
+    made = f" {s.pods_told}." if s.pods_told else ""
+    return f"{head}: {_held(rollout, steps)}{made}"
 
 
 def _held(rollout: RolloutStatus, steps: Steps) -> str:
@@ -79,7 +83,7 @@ def _revision(revision: StoredRevision | None, fleet: Fleet | None, s: Situation
         digest=revision.revision.digest,
         version=revision.revision.version,
         uri=revision.revision.uri,
-        weight=s.route.weight(revision.name) if s.route else 0,
+        weight=s.share(revision.name),
         replicas=fleet.wanted,
         ready_replicas=fleet.ready,
     )

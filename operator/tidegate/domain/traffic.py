@@ -4,9 +4,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tidegate.domain import gateway
 from tidegate.domain.labels import CONFIG, ROLE
 from tidegate.domain.observed import Observed, PodView
+from tidegate.domain.outside import outside
 from tidegate.domain.plan import Poke
 from tidegate.domain.rollout.steps import FULL
 from tidegate.domain.routing import (
@@ -52,9 +52,9 @@ def fleet(observed: Observed, revision: str) -> Fleet:
 
 
 def live_reports(observed: Observed) -> list[RouterReport | None]:
-    """One report a ready router; None for a router that gave none. A Gateway is one router."""
-    if observed.via == "GatewayAPI":
-        return [gateway.report(observed)]
+    """One report a ready router; None for a router that gave none. A Gateway is one router, as is a Service."""
+    if other := outside(observed):
+        return [other.report(observed)]
     by_pod = {report.pod: report for report in observed.reports}
     return [by_pod.get(pod.name) for pod in observed.routers() if pod.ready]
 
@@ -82,8 +82,8 @@ class Served:
 
 def told(observed: Observed) -> Route | None:
     """The model's route as last written."""
-    if observed.via == "GatewayAPI":
-        return gateway.written(observed)
+    if other := outside(observed):
+        return other.written(observed)
     return observed.table().routes.get(observed.subject.name)
 
 

@@ -32,13 +32,15 @@ def own_objects(observed: Observed, plan: Plan, settings: Settings) -> list[Mani
             gateway.http_route(subject, plan.route, plan.gateway),
             gateway.grpc_route(subject, plan.route, plan.gateway),
         ]
+    elif plan.route and plan.selector:
+        found.append(front.direct_service(subject, plan.route, plan.selector))
     elif plan.route:
         found.append(front.service(subject, plan.route.port, observed.shard))
     return found
 
 
 def _network_policy(observed: Observed, plan: Plan) -> Manifest:
-    if plan.gateway:
+    if plan.gateway or plan.selector:
         return front.open_network_policy(observed.subject)
     return front.network_policy(observed.subject, observed.shard)
 

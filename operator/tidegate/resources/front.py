@@ -1,7 +1,10 @@
 """What clients and cluster policies see of one model."""
 
-from tidegate.domain.labels import COMPONENT, MODEL, PARITY, SHARD
+from collections.abc import Mapping
+
+from tidegate.domain.labels import COMPONENT, MODEL, PARITY, ROUTE, SHARD
 from tidegate.domain.observed import Subject
+from tidegate.domain.routing import Route
 from tidegate.resources.meta import Manifest, metadata, router_selector
 from tidegate.resources.triton import GRPC, HTTP, METRICS
 
@@ -34,6 +37,35 @@ def service(subject: Subject, listener_port: int, shard: int) -> Manifest:
     }
 
 
+def direct_service(subject: Subject, route: Route, selector: Mapping[str, str]) -> Manifest:
+    """The address of the model where no router stands between: it leads to the pods themselves.
+
+    It remembers the route that it was written from: a selector of both revisions tells no weight.
+    """
+    meta = metadata(subject, subject.name, "front")
+    meta["annotations"] = {ROUTE: route.model_dump_json(by_alias=True)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": meta,
+        "spec": {
+            "type": "ClusterIP",
+            "selector": dict(selector),
+            "sessionAffinity": "ClientIP" if route.affinity == "ClientAddress" else "None",
+            "ports": [
+                {"name": "http", "port": HTTP, "targetPort": HTTP, "protocol": "TCP"},
+                {
+                    "name": "grpc",
+                    "port": GRPC,
+                    "targetPort": GRPC,
+                    "protocol": "TCP",
+                    "appProtocol": "kubernetes.io/h2c",
+                },
+            ],
+        },
+    }
+
+
 def disruption_budget(subject: Subject) -> Manifest:
     """A drain takes one pod at a time; one pod may always go, so a drain never hangs."""
     return {
@@ -58,7 +90,9 @@ def network_policy(subject: Subject, shard: int) -> Manifest:
 
 
 def open_network_policy(subject: Subject) -> Manifest:
-    """Requests may come from every pod of the cluster: nobody tells where a Gateway's own pods run."""
+    """Requests may come from every pod of the cluster: of a Gateway, nobody tells where its own pods run, and through
+    a Service they are the clients' own.
+    """
     return _network_policy(subject, [{"namespaceSelector": {}}])
 
 

@@ -17,6 +17,7 @@ from tidegate.api.status import Reason
 from tidegate.domain.capacity import Headroom, Room, describe
 from tidegate.domain.diagnose import Cause
 from tidegate.domain.observed import PodView
+from tidegate.domain.rollout.counting import counted
 from tidegate.domain.rollout.sizing import Scene, Sizes, recreated, sizes
 
 Mode = Literal["Surge", "InPlace", "Recreate", "Wait"]
@@ -186,10 +187,16 @@ def sizes_by(
     before_weight: int = 0,
     keep: int | None = None,
     at_once: bool = False,
+    by_pods: bool = False,
 ) -> Sizes:
-    """One look on the way to a canary's share of ``target`` percent, as planned; see :func:`sizing.sizes`."""
+    """One look on the way to a canary's share of ``target`` percent, as planned; see :func:`sizing.sizes`.
+
+    With ``by_pods`` shares come from numbers of pods; see :func:`counting.counted`.
+    """
     if plan.mode == "Recreate":
         return recreated(replicas, target, scene, before_weight=before_weight)
     if plan.mode == "Wait" and plan.extra == 0:
         target, before_weight = min(target, scene.weight), 0
+    if by_pods:
+        return counted(replicas, plan.extra, target, scene, before_weight=before_weight)
     return sizes(replicas, plan.extra, target, scene, before_weight=before_weight, keep=keep, at_once=at_once)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from tidegate.api.status import Aborted, Reason, RolloutStatus
 from tidegate.domain.checks.verdict import Verdict
+from tidegate.domain.rollout.counting import pods_sharing
 from tidegate.domain.rollout.gate import at_a_new_step
 from tidegate.domain.rollout.steps import FULL, Steps, hold_at, is_judged, pods_for, weight_at
 
@@ -32,17 +33,25 @@ class Canary:
 
 @dataclass(frozen=True)
 class Course:
-    """How a rollout is run: its steps, the pods at full size and for the step, and whether somebody holds it."""
+    """How a rollout is run: its steps, the pods at full size and for the step, and whether somebody holds it.
+
+    With ``by_pods`` a share is a number of pods, beside those that ``extra`` pods beyond ``replicas`` leave stable.
+    """
 
     steps: Steps
     replicas: int
     whole: bool = False
     """All pods before any request: for strategies that move everything at once."""
     paused: bool = False
+    by_pods: bool = False
+    extra: int | None = None
 
     def pods(self, index: int) -> int:
         """Pods that must be ready before a step begins."""
-        return self.replicas if self.whole else pods_for(self.replicas, weight_at(self.steps, index))
+        weight = weight_at(self.steps, index)
+        if self.by_pods and 0 < weight < FULL:
+            return pods_sharing(self.replicas, self.extra, weight)
+        return self.replicas if self.whole else pods_for(self.replicas, weight)
 
 
 def begin(revision: str, steps: Steps, now: datetime, *, known_good: bool = False) -> RolloutStatus:
@@ -90,7 +99,9 @@ def _settle(rollout: RolloutStatus, course: Course, canary: Canary, now: datetim
     target = weight_at(course.steps, rollout.step)
     if rollout.step_started_at is not None or rollout.weight != target or canary.weight != target:
         return rollout
-    if target == 0 and canary.ready < course.pods(rollout.step):
+    # A share of all requests is carried already by the pods that got it; one that pods make is not yet made.
+    made_of_pods = target == 0 or (course.by_pods and target < FULL)
+    if made_of_pods and canary.ready < course.pods(rollout.step):
         return rollout
     return rollout.model_copy(update={"step_started_at": now, "progressed_at": now})
 

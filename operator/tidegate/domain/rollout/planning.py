@@ -6,7 +6,9 @@ from tidegate.api.rollout import Rollout
 from tidegate.api.status import BudgetStatus, ModelDeploymentStatus, Reason, RolloutStatus
 from tidegate.domain.capacity import CapacityFacts, room
 from tidegate.domain.diagnose import diagnose
+from tidegate.domain.direct import strangers
 from tidegate.domain.observed import Observed, PodView, Raw
+from tidegate.domain.outside import by_pods
 from tidegate.domain.revision import StoredRevision
 from tidegate.domain.rollout.budget import Budget, BudgetPlan, Demand, placing, plan_again, plan_budget, sizes_by
 from tidegate.domain.rollout.sizing import Pods, Scene, Sizes
@@ -69,7 +71,7 @@ def sized(plan: BudgetStatus | None, goal: Goal, observed: Observed, stable: str
     by = _plan(plan)
     if by is None:
         return Sizes(goal.replicas, scene.canary.wanted, min(scene.weight, goal.weight))
-    sizes = sizes_by(by, goal.replicas, goal.weight, scene, before_weight=goal.pods)
+    sizes = sizes_by(by, goal.replicas, goal.weight, scene, before_weight=goal.pods, by_pods=by_pods(observed))
     all_at_once = goal.whole and by.mode != "Recreate"
     if all_at_once and sizes.weight > scene.weight and scene.canary.ready < goal.replicas:
         return Sizes(sizes.stable, sizes.canary, scene.weight)
@@ -81,7 +83,8 @@ def scene_of(observed: Observed, stable: str, canary: str) -> Scene:
     now = served(observed)
     told = now.route.weight(canary) if now.route else 0
     others = sum(pod.revision not in (stable, canary) for pod in _all(observed))
-    return Scene(_pods(observed, stable), _pods(observed, canary), told, now.verified, others)
+    unwanted = strangers(observed, stable, canary) if by_pods(observed) else 0
+    return Scene(_pods(observed, stable), _pods(observed, canary), told, now.verified, others, unwanted)
 
 
 def _pods(observed: Observed, revision: str) -> Pods:

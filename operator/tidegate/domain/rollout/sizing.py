@@ -55,7 +55,8 @@ class Scene:
     """What is seen of a rollout.
 
     ``weight`` is the canary's share that the routers were told last, in percent; ``settled`` is True when every router
-    is seen to give it. ``others`` counts pods of further revisions that still hold their place.
+    is seen to give it. ``others`` counts pods of further revisions that still hold their place. ``strangers`` counts
+    pods that would be selected with those of both revisions, where that is how both get requests.
     """
 
     stable: Pods
@@ -63,6 +64,7 @@ class Scene:
     weight: int
     settled: bool
     others: int = 0
+    strangers: int = 0
 
 
 @dataclass(frozen=True)
