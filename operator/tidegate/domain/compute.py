@@ -23,7 +23,7 @@ from tidegate.domain.plan import Plan, Workload
 from tidegate.domain.report import events, report
 from tidegate.domain.revision import StoredRevision, revision_of
 from tidegate.domain.rollout.machine import hold_left
-from tidegate.domain.rollout.steps import sample_percent_at, steps_of
+from tidegate.domain.rollout.steps import is_parity, sample_percent_at, steps_of
 from tidegate.domain.routing import Backend, Route, Table
 from tidegate.domain.situation import Situation
 from tidegate.domain.traffic import (
@@ -336,6 +336,9 @@ def _rollout_waits(
     if rollout.weight or sample_percent_at(steps, rollout.step):
         # Looks go on while somebody holds the rollout: a canary that turns bad must not serve on.
         waits.append(spec.rollout.analysis.interval)
+    if is_parity(steps, rollout.step) and rollout.step_started_at and choice and choice.parity is None:
+        # The step has begun at this look; the next one asks for its Job.
+        waits.append(LOOK_AGAIN)
     left = hold_left(rollout, steps, now)
     if left and not spec.paused:
         waits.append(left)

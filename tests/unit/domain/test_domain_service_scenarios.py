@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from domain_objects import STEPS, digest
+from domain_objects import STEPS, digest, pod
 from domain_service import ServiceState
 from domain_world import World, serving
 
-from tidegate.domain.direct import SETTLED_AFTER
+from tidegate.domain.compute import compute
+from tidegate.domain.direct import SETTLED_AFTER, report
 from tidegate.domain.labels import COMPONENT, MODEL, REVISION
 
 CHECKS = [{"name": "errors", "prometheus": {"query": "x", "max": 0.1}}]
@@ -27,9 +28,9 @@ def direct(world: World) -> ServiceState:
 def led(world: World) -> dict[str, int]:
     """Ready pods that every node leads to, by version."""
     found: dict[str, int] = {}
-    for pod in world.cluster.pods:
-        if pod.ready and pod.name in direct(world).led:
-            version = world.cluster.revisions[pod.revision].revision.version
+    for state in world.cluster.pods:
+        if state.ready and state.name in direct(world).led:
+            version = world.cluster.revisions[state.revision].revision.version
             found[version] = found.get(version, 0) + 1
     return found
 
@@ -62,6 +63,12 @@ def watched(world: World, over: Callable[[World], bool], limit: int = 400) -> li
     raise AssertionError(f"not over in {limit} s: {world.summary()}")
 
 
+def holds(world: World, weight: int) -> bool:
+    """True while a step of a weight has begun."""
+    rollout = world.status.rollout
+    return rollout is not None and rollout.weight == weight and rollout.step_started_at is not None
+
+
 def selectors(world: World) -> list[str]:
     """What was selected, write by write: a version, both, or nobody."""
     names = {r.name: r.revision.version for r in world.cluster.revisions.values()}
@@ -92,7 +99,18 @@ def test_a_rollout_comes_to_its_end_by_numbers_of_pods_and_leaves_nobody_without
 
 def test_status_says_which_share_the_pods_make() -> None:
     world = rolling()
-    world.until(lambda w: w.status.rollout is not None and w.status.rollout.weight == 25 and w.ready_step())  # type: ignore[attr-defined]
+    world.until(lambda w: holds(w, 25))
+    rollout, stable, canary = world.status.rollout, world.status.stable, world.status.canary
+    assert rollout is not None
+    assert stable is not None
+    assert canary is not None
+    assert (rollout.weight, stable.weight, canary.weight) == (25, 80, 20)
+    made = f"1 of 5 ready pods are of {canary.revision}: 20 % of new connections, 25 % are wanted."
+    assert world.condition("Routed").message == made
+    assert rollout.message.endswith(made)
+    world.until(lambda w: holds(w, 50))
+    assert world.status.canary is not None
+    assert world.status.canary.weight == 50
 
 
 @pytest.mark.parametrize("strategy", ["BlueGreen", "Recreate"])
@@ -196,10 +214,17 @@ def test_a_revision_that_is_kept_warm_is_not_selected() -> None:
     watched(world, lambda w: w.ready and w.status.rollout is None and led(w) == {"3": 4})
 
 
-def test_somebody_elses_pod_with_the_labels_of_the_model_is_never_selected_with_both() -> None:
+@pytest.mark.parametrize("leaving", [False, True])
+def test_a_pod_of_neither_revision_keeps_both_from_being_selected(leaving: bool) -> None:
     world = rolling()
-    world.cluster.extra = [{"name": "theirs"}]  # type: ignore[attr-defined]
-    world.run(60)
+    world.until(lambda w: holds(w, 5))
+    seen = world.observe()
+    theirs = pod("theirs", labels={COMPONENT: "server"}, ready=not leaving, leaving=leaving, ip="10.1.1.1")
+    seen = replace(seen, objects=(*seen.objects, theirs))
+    plan, status = compute(world.spec, world.status, seen, world.cluster.now)
+    assert plan.selector == {MODEL: "digits", COMPONENT: "server", REVISION: world.name_of(1)}
+    assert status.rollout is not None
+    assert "waiting for 1 pods of other revisions to end" in status.rollout.message
 
 
 def test_one_pod_each_is_half_of_the_connections_and_status_says_so() -> None:
@@ -214,8 +239,7 @@ def test_one_pod_each_is_half_of_the_connections_and_status_says_so() -> None:
 
 def test_a_step_begins_when_its_pods_are_there_and_the_slices_were_still_for_a_while() -> None:
     world = rolling()
-    world.until(lambda w: w.status.rollout is not None and w.status.rollout.weight == 50)
-    world.until(lambda w: w.status.rollout is not None and w.status.rollout.step_started_at is not None)
+    world.until(lambda w: holds(w, 50))
     assert led(world) == {"1": 4, "2": 4}
 
 
@@ -239,11 +263,8 @@ def test_what_somebody_does_to_the_selector_is_no_state_that_counts() -> None:
     assert plan.selector == spec["selector"]
 
 
-def test_a_pod_that_changes_later_than_it_was_written_counts_later() -> None:
+def test_what_was_just_written_does_not_count_yet() -> None:
     world = steady()
     seen = replace(world.observe(), via="Service", now=world.cluster.now)
-    from tidegate.domain import direct as decisions
-
-    assert decisions.report(seen).routes
-    early = replace(seen, now=world.cluster.now - timedelta(hours=1))
-    assert not decisions.report(early).routes
+    assert report(seen).routes
+    assert not report(replace(seen, now=world.cluster.now - timedelta(hours=1))).routes

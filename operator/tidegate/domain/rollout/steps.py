@@ -46,6 +46,11 @@ def is_judged(steps: Steps, index: int) -> bool:
     return index < len(steps) and (steps[index].weight is not None or steps[index].shadow is not None)
 
 
+def is_parity(steps: Steps, index: int) -> bool:
+    """True for a step that replays golden cases."""
+    return index < len(steps) and steps[index].parity is not None
+
+
 def sample_percent_at(steps: Steps, index: int) -> int:
     """Share of live requests that is copied to the observer, in percent."""
     shadow = steps[index].shadow if index < len(steps) else None
