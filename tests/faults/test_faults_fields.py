@@ -125,7 +125,9 @@ BY_A_GATEWAY = {"traffic.router"} | {
     f"traffic.gateway.{field}"
     for field in ("name", "namespace", "hostname", "grpcHostname", "sectionName", "grpcSectionName")
 }
-"""Fields that nobody can edit while a model serves, and that lead to other objects: see test_reconcile_gateway."""
+"""Fields that nobody can edit while a model serves, and that lead to other objects: see test_reconcile_gateway and
+test_reconcile_service.
+"""
 
 
 def leaves(place: str, schema: Raw) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Random histories of edits, faults and lost writes: every look keeps its promises, and work ends."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from domain_objects import digest, uri
 from domain_world import World
@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tidegate.domain.labels import COMPONENT, REVISION
 from tidegate.domain.observed import Owner
 from tidegate.domain.routing import Route
 
@@ -226,6 +227,76 @@ def _check_the_end(world: World) -> None:
     assert world.spec.model.uri in {uri(n) for n in range(1, 4)}
 
 
+class ServiceHistories(Histories):
+    """The same without any router: a Service leads to pods, and never to those of a third revision."""
+
+    CHECKS: ClassVar = {"analysis": {"checks": [{"name": "errors", "prometheus": {"query": "x", "max": 0.1}}]}}
+
+    @initialize(
+        replicas=st.integers(0, 3),
+        steps=st.sampled_from([STEPS, []]),
+        extra=st.sampled_from([None, 0, 1]),
+        strategy=st.sampled_from(["Canary", "Canary", "BlueGreen"]),
+    )
+    def begin(self, replicas: int, steps: list[dict[str, Any]], extra: int | None, strategy: str) -> None:
+        self.world = World()
+        self.world.values = {"errors": 0.0}
+        self.ever_signed: set[str] = set()
+        self.asked = 0
+        self.budget = {"maxExtraReplicas": extra} if extra is not None and (replicas > 1 or extra) else {}
+        self.strategy = strategy
+        self.world.edit(replicas=replicas, server=SERVERS[0], **self._wire(steps))
+
+    def _wire(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
+        steps = steps if self.strategy == "Canary" else steps[:1]
+        rollout = {"steps": steps, "budget": self.budget, "strategy": self.strategy, "bake": {"duration": "0s"}}
+        return {"traffic": {"router": "Service"}, "rollout": rollout | self.CHECKS}
+
+    @rule(steps=st.sampled_from([STEPS, STEPS[:1], []]))
+    def edit_steps(self, steps: list[dict[str, Any]]) -> None:
+        self.world.edit(**self._wire(steps))
+
+    @rule(value=st.sampled_from([0.0, 1.0]))
+    def a_query_turns_bad_or_good(self, value: float) -> None:
+        self.world.values = {"errors": value}
+
+    @rule(version=st.integers(1, 3), then=st.integers(1, 3))
+    def a_rollout_that_has_pods_in_both_is_superseded(self, version: int, then: int) -> None:
+        self.world.move_to(version)
+        for _ in range(15):
+            self.world.tick()
+            direct = self.world.cluster.direct
+            if (
+                direct
+                and direct.writes
+                and direct.writes[-1][COMPONENT] == "server"
+                and REVISION not in direct.writes[-1]
+            ):
+                break
+        self.world.move_to(then)
+        self.world.run(12)
+
+    @precondition(lambda self: self.world.cluster.direct is not None)
+    @rule()
+    def slices_are_brought_up_to_date_or_not(self) -> None:
+        self.world.cluster.direct.deaf ^= True
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        self.world.values = {"errors": 0.0}
+        direct = self.world.cluster.direct
+        if direct is not None:
+            direct.deaf = False
+        # No pod beyond one has a place that is never free.
+        self.budget = {}
+        self.world.edit(**self._wire([]))
+        super().teardown()
+        direct = self.world.cluster.direct
+        assert direct is not None
+        assert direct.led == {pod.name for pod in self.world.cluster.pods}
+
+
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
     max_examples=40,
@@ -234,3 +305,5 @@ TestHistories.settings = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
+TestServiceHistories = ServiceHistories.TestCase
+TestServiceHistories.settings = TestHistories.settings
