@@ -1,6 +1,7 @@
 """Models without any router, on a real API server whose EndpointSlices the real controller makes."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from cluster_stage import NO_BAKE, SETTINGS, STEPS, Stage
 from domain_objects import uri, wire_time
 from kubernetes.client import ApiClient
 
+from tidegate.adapters.api import ApiServer
+from tidegate.adapters.errors import NotFound
 from tidegate.adapters.kube import SLICES, KubeCluster
 from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.labels import COMPONENT, REVISION, SHARD
@@ -18,6 +21,7 @@ from tidegate.domain.revision import Pins
 from tidegate.runtime.reconcile import Reconciler
 
 Raw = dict[str, Any]
+NODE = "service-node"
 TRAFFIC = {"router": "Service"}
 CHECKS = [{"name": "errors", "prometheus": {"query": "vector(0)", "max": 0.1}}]
 BY_PODS = {"steps": STEPS, "bake": NO_BAKE, "analysis": {"checks": CHECKS}}
@@ -30,10 +34,33 @@ class Good:
         return {name: QueryAnswer(0.0) for name in queries}
 
 
-class TimedKubelet(Kubelet):
-    """Tells when a pod became ready, by the clock of its stage, as a real one does."""
+class NodeKubelet(Kubelet):
+    """Binds server pods to a node, without which EndpointSlices leave them out, and ends those that are deleted.
+
+    It tells when a pod became ready, by the clock of its stage, as a real one does.
+    """
 
     now: Callable[[], datetime]
+
+    def sync(self) -> bool:
+        changed = False
+        for pod in filter(_server, self.pods()):
+            name = pod["metadata"]["name"]
+            if "deletionTimestamp" in pod["metadata"]:
+                body: Raw = {"gracePeriodSeconds": 0}
+                self._send("DELETE", f"{self._folder}/{name}", body)
+                changed = True
+            elif not pod["spec"].get("nodeName"):
+                target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+                body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+                self._send("POST", f"{self._folder}/{name}/binding", body)
+                changed = True
+        return super().sync() or changed
+
+    def _send(self, method: str, path: str, body: Raw) -> None:
+        """A pod that is gone meanwhile is none of a kubelet's business."""
+        with contextlib.suppress(NotFound):
+            self._api.request(method, path, content_type="application/json", body=body)
 
     def patch(self, name: str, status: Raw) -> None:
         since = {"lastTransitionTime": wire_time(self.now())}
@@ -46,7 +73,7 @@ class ServiceStage(Stage):
 
     def __init__(self, connection: ApiClient, namespace: str) -> None:
         super().__init__(connection, namespace)
-        self.kubelet = TimedKubelet(self.api, namespace)
+        self.kubelet = NodeKubelet(self.api, namespace)
         self.kubelet.now = self.clock.now
 
     def restart(self) -> None:
@@ -83,8 +110,19 @@ def _server(pod: Raw) -> bool:
     return bool(pod["metadata"]["labels"].get(COMPONENT) == "server")
 
 
+@pytest.fixture(scope="module")
+def node(api: ApiClient) -> Iterator[None]:
+    """A node for the pods of these tests; other tests share the API server."""
+    connection = ApiServer(api)
+    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+    connection.request("POST", "/api/v1/nodes", content_type="application/json", body=body)
+    yield
+    connection.request("DELETE", f"/api/v1/nodes/{NODE}")
+
+
 @pytest.fixture
-def stage(api: ApiClient, namespace: str) -> ServiceStage:
+def stage(api: ApiClient, namespace: str, node: None) -> ServiceStage:
+    """A namespace whose pods are on a node."""
     return ServiceStage(api, namespace)
 
 
@@ -167,6 +205,7 @@ def test_deletion_leaves_nothing(stage: ServiceStage) -> None:
     stage.delete()
 
     def gone() -> bool:
+        stage.kubelet.sync()
         stage.look()
         return stage.left() == []
 
