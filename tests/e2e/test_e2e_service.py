@@ -1,0 +1,143 @@
+"""Rollouts without any router: kube-proxy leads to the pods, and shares come from numbers of pods.
+
+The load opens connections anew and keeps others. A kept connection stays on its pod until the pod ends, so that shares
+are seen in fresh ones alone. A client that keeps connections connects again when the server has closed one, as HTTP
+libraries do; what is under way on it when its pod ends is lost, once a connection at most.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from e2e_load import RATES, Load
+from e2e_models import Bundle
+from e2e_world import Raw, Space, World
+
+MODEL = "adder"
+SIGMAS = 4.5
+"""How far a share may be from that of the pods, in standard deviations: a right one is beyond once in 150,000 times."""
+HELD = 6.0
+"""Seconds for which shares are counted."""
+FRESH = 60.0
+CONNECTIONS = {kind: count for kind, (_, count) in RATES.items() if kind != "fresh"}
+ROLLOUT = {
+    "steps": [{"weight": 50, "hold": "10m"}],
+    "analysis": {"checks": [{"name": "errors", "prometheus": {"query": "vector(0)", "max": 0.1}}]},
+    "bake": {"duration": "0s"},
+}
+
+
+class Direct:
+    """A model of two pods that kube-proxy leads to."""
+
+    def __init__(self, world: World, space: Space, folder: Path) -> None:
+        self.world = world
+        self.space = space
+        self._folder = folder
+        self._count = 0
+
+    def bundle(self, version: int) -> Bundle:
+        return self.world.bundles[f"adder:{version}"]
+
+    def status(self) -> Raw:
+        return self.space.status(MODEL)
+
+    def until(self, check: Callable[[], object], what: str, seconds: float = 180) -> None:
+        self.space.until(check, what, seconds=seconds)
+
+    def ask(self, verb: str, text: str) -> None:
+        self.space.kubectl("annotate", "md", MODEL, f"tidegate.dev/{verb}={text}", "--overwrite")
+
+    def hold(self) -> None:
+        """Wait until the step with half of the connections has begun."""
+        self.until(lambda: "stepStartedAt" in self.status().get("rollout", {}), "the step has begun")
+        assert (self.status()["stable"]["weight"], self.status()["canary"]["weight"]) == (50, 50)
+
+    def settle(self) -> None:
+        """Wait until two pods serve, and no other is there."""
+        selector = f"tidegate.dev/model={MODEL},tidegate.dev/component=server"
+
+        def alone() -> bool:
+            there = len(self.space.objects("pods", selector))
+            return there == len(self.space.ready_servers(MODEL)) == 2
+
+        self.until(alone, "two pods serve and no other is there")
+
+    @contextmanager
+    def load(self) -> Iterator[Load]:
+        """A load of which no fresh connection may fail, and every kept one once, when its pod ends."""
+        self._count += 1
+        known = {self.bundle(n).digest: float(n) for n in (1, 2, 3)}
+        plan = {
+            "http": self.space.address(MODEL),
+            "grpc": self.space.address(MODEL, 8001),
+            "model": MODEL,
+            "offsets": known,
+            "direct": True,
+            "rates": RATES | {"fresh": (FRESH, 1)},
+        }
+        load = Load(plan, self._folder / f"load-{self._count}.tsv")
+        with load:
+            yield load
+        self.space.say(load.summary())
+        failed = Counter(r.kind for r in load.failures())
+        told = json.dumps([(r.kind, r.error) for r in load.failures()][:20], indent=1)
+        self.space.say(f"failed by kind: {dict(failed)} {told}")
+        assert failed["fresh"] == 0, told
+        assert all(failed[kind] <= most for kind, most in CONNECTIONS.items()), told
+
+
+@pytest.fixture(scope="module")
+def direct(world: World, make_space: Callable[[str], Space], tmp_path_factory: pytest.TempPathFactory) -> Direct:
+    """One model for the tests here; each takes it as the one before left it."""
+    space = make_space("service")
+    space.deploy(MODEL, world.bundles["adder:1"], replicas=2, traffic={"router": "Service"}, rollout=ROLLOUT)
+    space.wait_ready(MODEL)
+    return Direct(world, space, tmp_path_factory.mktemp("service"))
+
+
+def fresh(load: Load, since: float, until: float = math.inf) -> Counter[str]:
+    """Answers on fresh connections by digest."""
+    return Counter(r.revision for r in load.requests() if r.kind == "fresh" and since <= r.at < until and not r.error)
+
+
+def test_a_rollout_by_pods_loses_no_fresh_request_and_half_of_the_pods_get_half(direct: Direct) -> None:
+    old, new = direct.bundle(1), direct.bundle(2)
+    assert not direct.space.objects("pods", "tidegate.dev/component=router"), "a router runs"
+    with direct.load() as load:
+        direct.space.point_to(MODEL, new)
+        direct.hold()
+        begun = load.requests()[-1].at
+        direct.until(lambda: load.requests()[-1].at > begun + HELD, "requests at half")
+        shares = fresh(load, begun, begun + HELD)
+        total, share = shares.total(), shares[new.digest] / shares.total()
+        bound = SIGMAS * math.sqrt(0.25 / total)
+        direct.space.say(f"half of the pods: {share:.1%} of {total} fresh connections, allowed +- {bound:.1%}")
+        assert abs(share - 0.5) <= bound
+        direct.ask("promote", "full")
+        direct.space.wait_ready(MODEL)
+        promoted = load.requests()[-1].at
+        direct.settle()
+        direct.until(lambda: load.requests()[-1].at > promoted + 4, "requests after the promotion")
+        assert set(fresh(load, promoted)) == {new.digest}
+    assert direct.status()["stable"]["digest"] == new.digest != old.digest
+
+
+def test_a_rollout_that_is_given_up_loses_no_fresh_request(direct: Direct) -> None:
+    stable, bad = direct.bundle(2), direct.bundle(3)
+    before = direct.space.ready_servers(MODEL)
+    with direct.load() as load:
+        direct.space.point_to(MODEL, bad)
+        direct.hold()
+        direct.until(lambda: any(r.revision == bad.digest for r in load.requests()), "the canary answers")
+        direct.ask("abort", "now")
+        direct.until(lambda: direct.space.condition(MODEL, "Routed").get("status") == "True", "the Service leads back")
+        back = load.requests()[-1].at
+        direct.settle()
+        direct.until(lambda: load.requests()[-1].at > back + 4, "requests after the way back")
+        assert set(fresh(load, back)) == {stable.digest}
+    assert direct.space.ready_servers(MODEL) == before, "the way back restarted a pod"
