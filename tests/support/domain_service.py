@@ -77,6 +77,12 @@ class ServiceState:
         if not self.deaf and (self._turned is None or chosen != self.shown):
             self.shown, self._turned = chosen, now
 
+    @property
+    def both(self) -> bool:
+        """True while the selector is that of two revisions."""
+        selector = self.service["spec"]["selector"]
+        return selector[COMPONENT] == "server" and REVISION not in selector
+
     def matches(self, revision: str) -> bool:
         """True when the selector matches the server pods of a revision."""
         labels = {MODEL: self.subject.name, COMPONENT: "server", REVISION: revision}
