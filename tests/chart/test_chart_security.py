@@ -34,6 +34,7 @@ ALLOWED = {
     "batch/jobs": WATCHED,
     "policy/poddisruptionbudgets": NAMED,
     "networking.k8s.io/networkpolicies": NAMED,
+    "discovery.k8s.io/endpointslices": {"list"},
     "/resourcequotas": {"list"},
     "/events": {"create"},
 }
