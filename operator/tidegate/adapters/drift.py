@@ -5,6 +5,9 @@ from typing import Any
 
 from tidegate.domain.quantities import quantity
 
+ATOMIC = frozenset({"selector"})
+"""Fields that are written whole: with a label of somebody else they would choose other objects."""
+
 
 def holds(wanted: Any, found: Any) -> bool:
     """True when everything in ``wanted`` is in ``found``, defaults and other people's fields aside.
@@ -15,7 +18,9 @@ def holds(wanted: Any, found: Any) -> bool:
         if found is None and not wanted:
             return True
         return isinstance(found, Mapping) and all(
-            holds(value, found.get(key)) for key, value in wanted.items() if key != "resourceVersion"
+            value == found.get(key) if key in ATOMIC else holds(value, found.get(key))
+            for key, value in wanted.items()
+            if key != "resourceVersion"
         )
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         if found is None and not wanted:

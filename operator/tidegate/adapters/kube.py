@@ -43,6 +43,7 @@ SLICES = ("/apis/discovery.k8s.io/v1", "endpointslices")
 ROUTES = "/apis/gateway.networking.k8s.io/v1"
 GATEWAY_PATHS = {"HTTPRoute": (ROUTES, "httproutes"), "GRPCRoute": (ROUTES, "grpcroutes")}
 """Kinds that a cluster may lack, and that only an operator installed for them may touch."""
+EVERY_PATH = PATHS | GATEWAY_PATHS | {SLICE: SLICES}
 NOT_INSTALLED = (
     "spec.traffic.router is GatewayAPI, and this operator was installed without it: install it with "
     "gatewayAPI.enabled=true."
@@ -64,10 +65,7 @@ NAMED_KINDS = ("Service", "PodDisruptionBudget", "NetworkPolicy")
 """Kinds of which the subject has one under its own name."""
 OBSERVER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "Service")
 ROUTER_KINDS = ("ConfigMap", "Deployment", "NetworkPolicy", "Pod", "PodDisruptionBudget")
-API_VERSIONS = {
-    kind: group.removeprefix("/apis/").removeprefix("/api/")
-    for kind, (group, _) in (PATHS | GATEWAY_PATHS | {SLICE: SLICES}).items()
-}
+API_VERSIONS = {kind: group.removeprefix("/apis/").removeprefix("/api/") for kind, (group, _) in EVERY_PATH.items()}
 
 
 class KubeCluster:
@@ -299,7 +297,7 @@ class KubeCluster:
 
     @staticmethod
     def _path(kind: str, namespace: str, name: str = "") -> str:
-        group, plural = SLICES if kind == SLICE else PATHS.get(kind) or GATEWAY_PATHS[kind]
+        group, plural = EVERY_PATH[kind]
         return f"{group}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
 
 

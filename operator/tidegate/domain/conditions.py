@@ -52,9 +52,7 @@ def available(spec: ModelDeploymentSpec, s: Situation) -> Verdict:
         return "False", reason, message
     serving = next((f for f in (fleet, s.canary_fleet) if f and f.ready), None)
     if serving and not s.routers_ready:
-        missing = f"Gateway {s.gateway} has not accepted the routes" if s.gateway else "no router is"
-        missing = "the Service does not lead to any yet" if s.by_pods else missing
-        return "False", Reason.ROUTER_NOT_READY, f"Pods are ready, but {missing}."
+        return "False", Reason.ROUTER_NOT_READY, f"Pods are ready, but {s.unrouted}."
     if serving:
         return "True", Reason.AVAILABLE, f"Revision {serving.revision} serves."
     if spec.replicas == 0 and spec.autoscaling and s.settled:
@@ -68,7 +66,7 @@ def available(spec: ModelDeploymentSpec, s: Situation) -> Verdict:
 def _unaccepted(s: Situation) -> str:
     """What is missing while pods of the first revision wait for a Gateway, which may not exist; empty otherwise."""
     waits = s.gateway and s.first and not s.routers_ready and s.canary_fleet and s.canary_fleet.ready
-    return f"Pods are ready, but Gateway {s.gateway} has not accepted the routes." if waits and not s.cause else ""
+    return f"Pods are ready, but {s.unrouted}." if waits and not s.cause else ""
 
 
 def routed(s: Situation) -> Verdict:

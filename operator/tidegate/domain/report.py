@@ -36,9 +36,7 @@ def describe(spec: ModelDeploymentSpec, s: Situation) -> str:
     if rollout is None or fleet is None:
         return ""
     if s.first:
-        who = f"for Gateway {s.gateway} to accept its routes" if s.gateway else "for the routers"
-        who = "for the Service" if s.by_pods else who
-        wait = who if fleet.ready else "for its pods"
+        wait = _awaited(s) if fleet.ready else "for its pods"
         return f"The first revision, {rollout.revision}, starts: waiting {wait}."
     steps = steps_of(spec.rollout, rollout)
     target = weight_at(steps, rollout.step)
@@ -57,6 +55,13 @@ def describe(spec: ModelDeploymentSpec, s: Situation) -> str:
         return f"{head}: waiting for {s.router}."
     made = f" {s.pods_told}." if s.pods_told else ""
     return f"{head}: {_held(rollout, steps)}{made}"
+
+
+def _awaited(s: Situation) -> str:
+    """What must happen before ready pods of a first revision get requests."""
+    if s.gateway:
+        return f"for Gateway {s.gateway} to accept its routes"
+    return "for the Service" if s.by_pods else "for the routers"
 
 
 def _held(rollout: RolloutStatus, steps: Steps) -> str:

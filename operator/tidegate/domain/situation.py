@@ -50,6 +50,13 @@ class Situation:
         return f"Gateway {self.gateway}" if self.gateway else "every router"
 
     @property
+    def unrouted(self) -> str:
+        """Why pods that are ready get no request while nobody routes, as sentences go on."""
+        if self.by_pods:
+            return "the Service does not lead to any yet"
+        return f"Gateway {self.gateway} has not accepted the routes" if self.gateway else "no router is"
+
+    @property
     def pods_told(self) -> str:
         """The share that pods make of a rollout's connections, where they do."""
         stable, canary = self.stable_fleet, self.canary_fleet

@@ -6,7 +6,7 @@ from tidegate.domain.labels import COMPONENT, MODEL, PARITY, ROUTE, SHARD
 from tidegate.domain.observed import Subject
 from tidegate.domain.routing import Route
 from tidegate.resources.meta import Manifest, metadata, router_selector
-from tidegate.resources.triton import GRPC, HTTP, METRICS
+from tidegate.resources.triton import GRPC, HTTP, METRICS, serving_ports
 
 
 def service(subject: Subject, listener_port: int, shard: int) -> Manifest:
@@ -23,16 +23,7 @@ def service(subject: Subject, listener_port: int, shard: int) -> Manifest:
         "spec": {
             "type": "ClusterIP",
             "selector": router_selector(shard),
-            "ports": [
-                {"name": "http", "port": HTTP, "targetPort": listener_port, "protocol": "TCP"},
-                {
-                    "name": "grpc",
-                    "port": GRPC,
-                    "targetPort": listener_port,
-                    "protocol": "TCP",
-                    "appProtocol": "kubernetes.io/h2c",
-                },
-            ],
+            "ports": serving_ports(listener_port, listener_port),
         },
     }
 
@@ -52,16 +43,7 @@ def direct_service(subject: Subject, route: Route, selector: Mapping[str, str]) 
             "type": "ClusterIP",
             "selector": dict(selector),
             "sessionAffinity": "ClientIP" if route.affinity == "ClientAddress" else "None",
-            "ports": [
-                {"name": "http", "port": HTTP, "targetPort": HTTP, "protocol": "TCP"},
-                {
-                    "name": "grpc",
-                    "port": GRPC,
-                    "targetPort": GRPC,
-                    "protocol": "TCP",
-                    "appProtocol": "kubernetes.io/h2c",
-                },
-            ],
+            "ports": serving_ports(),
         },
     }
 

@@ -12,7 +12,7 @@ from tidegate.domain.observed import Subject
 from tidegate.domain.routing import Backend, Route
 from tidegate.resources.envoy import PIN
 from tidegate.resources.meta import Manifest, metadata
-from tidegate.resources.triton import GRPC, HTTP
+from tidegate.resources.triton import GRPC, HTTP, serving_ports
 
 INFERENCE = "inference.GRPCInferenceService"
 INFERENCE_METHODS = (
@@ -44,16 +44,7 @@ def backend_service(subject: Subject, revision: str) -> Manifest:
         "spec": {
             "type": "ClusterIP",
             "selector": {MODEL: subject.name, REVISION: revision, COMPONENT: "server"},
-            "ports": [
-                {"name": "http", "port": HTTP, "targetPort": HTTP, "protocol": "TCP"},
-                {
-                    "name": "grpc",
-                    "port": GRPC,
-                    "targetPort": GRPC,
-                    "protocol": "TCP",
-                    "appProtocol": "kubernetes.io/h2c",
-                },
-            ],
+            "ports": serving_ports(),
         },
     }
 

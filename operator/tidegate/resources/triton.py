@@ -37,6 +37,14 @@ def flags(revision: Revision) -> list[str]:
     ]
 
 
+def serving_ports(http: int = HTTP, grpc: int = GRPC) -> list[Manifest]:
+    """Ports of a Service that answers both protocols, and where they lead to."""
+    return [
+        {"name": "http", "port": HTTP, "targetPort": http, "protocol": "TCP"},
+        {"name": "grpc", "port": GRPC, "targetPort": grpc, "protocol": "TCP", "appProtocol": "kubernetes.io/h2c"},
+    ]
+
+
 def _probe(path: str, **settings: int) -> Manifest:
     return {"httpGet": {"path": path, "port": HTTP}, **settings}
 

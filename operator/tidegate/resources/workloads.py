@@ -6,7 +6,7 @@ from tidegate.domain.observed import Subject
 from tidegate.domain.plan import Workload
 from tidegate.domain.revision import StoredRevision
 from tidegate.resources.meta import Manifest, metadata
-from tidegate.resources.triton import COMPONENT, GRPC, HTTP, METRICS, pod_template
+from tidegate.resources.triton import COMPONENT, METRICS, pod_template, serving_ports
 
 
 def controller_revision(subject: Subject, stored: StoredRevision) -> Manifest:
@@ -51,14 +51,7 @@ def headless_service(subject: Subject, load: Workload) -> Manifest:
             "clusterIP": "None",
             "selector": {MODEL: subject.name, REVISION: name, COMPONENT_LABEL: COMPONENT},
             "ports": [
-                {"name": "http", "port": HTTP, "targetPort": HTTP, "protocol": "TCP"},
-                {
-                    "name": "grpc",
-                    "port": GRPC,
-                    "targetPort": GRPC,
-                    "protocol": "TCP",
-                    "appProtocol": "kubernetes.io/h2c",
-                },
+                *serving_ports(),
                 {"name": "metrics", "port": METRICS, "targetPort": METRICS, "protocol": "TCP"},
             ],
         },

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidegate.adapters.drift import holds
-from tidegate.domain.labels import REVISION, ROUTE
+from tidegate.domain.labels import REVISION
 from tidegate.domain.observed import ROUTE_KINDS, Observed, Raw
 from tidegate.domain.plan import Plan
 from tidegate.ports import Writes
@@ -52,14 +52,8 @@ def ensure(writes: Writes, manifest: dict[str, Any], existing: Raw | None) -> No
     content = {name: value for name, value in manifest.items() if name != "metadata"}
     if existing is not None and manifest["kind"] in WRITTEN_ONCE and not holds(content, existing):
         return
-    if existing is None or not holds(manifest, existing) or _led_elsewhere(manifest, existing):
+    if existing is None or not holds(manifest, existing):
         writes.apply(manifest, force=existing is not None)
-
-
-def _led_elsewhere(manifest: dict[str, Any], existing: Raw) -> bool:
-    """True for a Service that should lead to pods, and has a selector that somebody narrowed."""
-    leads = ROUTE in manifest["metadata"].get("annotations", {}) and manifest["kind"] == "Service"
-    return leads and manifest["spec"]["selector"] != existing["spec"].get("selector")
 
 
 def _prune(
