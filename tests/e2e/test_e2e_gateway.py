@@ -9,15 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from e2e_contour import DOMAIN, Contour, contour
 from e2e_load import Load, unharmed
-from e2e_models import WIDTH, Bundle
+from e2e_models import WIDTH
+from e2e_rollout import MODEL, Serving, check_shares, watch
 from e2e_world import Raw, Space, World, ask
 from http_stub import Asked, HttpStub, Reply, stub
 from tritonclient.grpc import service_pb2, service_pb2_grpc  # type: ignore[import-untyped]
@@ -25,11 +24,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc  # type: ignore[impo
 from devcluster.progress import Progress
 from examples.digits.installation import install
 
-MODEL = "adder"
 HTTP_HOST, GRPC_HOST = f"adder.{DOMAIN}", f"adder-grpc.{DOMAIN}"
 PIN, DIGEST = "x-tidegate-revision", "x-model-digest"
-SIGMAS = 4.5
-"""How far a share may be from its weight, in standard deviations: a right split is beyond it once in 150,000 times."""
 BEHIND = 1.0
 """Seconds from a Gateway's word that it accepted weights to its data plane having them: nothing tells when it has."""
 HOLD = 6
@@ -42,25 +38,20 @@ TWO_STEPS = {"steps": [{"weight": w, "hold": f"{HOLD}s"} for w in (20, 60)], **J
 
 
 @dataclass
-class Behind:
+class Behind(Serving):
     """A model of two pods behind the Gateway, and clients that name its hostnames."""
 
-    space: Space
-    gateway: Contour
-    folder: Path
-    count: int = 0
+    gateway: Contour = field(kw_only=True)
 
     def explain(self) -> str:
         return f"{self.space.explain()}\n{self.space.kubectl('get', 'httproutes,grpcroutes', '-o', 'yaml')}"
 
     def load(self) -> AbstractContextManager[Load]:
         """A load that must not lose a request."""
-        self.count += 1
         address, offsets = self.gateway.address, self.space.world.offsets
         plan = {"http": address, "grpc": address, "http_host": HTTP_HOST, "grpc_host": GRPC_HOST}
-        file = self.folder / f"load-{self.count}.tsv"
         return unharmed(
-            Load(plan | {"model": MODEL, "offsets": offsets}, file),
+            Load(plan | {"model": MODEL, "offsets": offsets}, self.next_file()),
             self.space.say,
             lambda: f"{self.explain()}\n{self.gateway.tail()}",
         )
@@ -79,28 +70,6 @@ class Behind:
             answer, call = stub.ModelInfer.with_call(request, timeout=20, metadata=list(metadata.items()))
             said = dict(call.initial_metadata())
         return float(np.frombuffer(answer.raw_output_contents[0], dtype=np.float32)[0]), said
-
-    def status(self) -> Raw:
-        return self.space.status(MODEL)
-
-    def other(self) -> Bundle:
-        """A bundle of another version than the one that serves."""
-        version = "2" if self.status()["stable"]["version"] == "1" else "1"
-        return self.space.world.bundles[f"adder:{version}"]
-
-    def until(self, check: Callable[[], object], what: str, seconds: float = 120) -> None:
-        self.space.until(check, what, seconds=seconds)
-
-    def settle(self) -> None:
-        """Wait until the newest spec serves with two pods, and none is on its way out."""
-
-        def settled() -> bool:
-            selector = f"tidegate.dev/model={MODEL},tidegate.dev/component=server"
-            running = len(self.space.objects("pods", selector))
-            ready = self.space.condition(MODEL).get("status") == "True"
-            return ready and running == len(self.space.ready_servers(MODEL)) == 2
-
-        self.until(settled, f"{MODEL} is Ready with two pods and no other", 180)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +111,7 @@ def behind(
     changes = {"replicas": 2, "revisionHistoryLimit": 0, "rollout": TWO_STEPS, "traffic": traffic}
     space.deploy(MODEL, world.bundles["adder:1"], **changes)
     space.wait_ready(MODEL)
-    return Behind(space, gateway, tmp_path_factory.mktemp("gateway"))
+    return Behind(space, tmp_path_factory.mktemp("gateway"), gateway=gateway)
 
 
 @pytest.fixture
@@ -150,29 +119,6 @@ def quiet(behind: Behind) -> Behind:
     """The model as every test begins: Ready with two pods."""
     behind.settle()
     return behind
-
-
-@dataclass
-class Watched:
-    """What was seen of a rollout: when the Gateway had accepted each weight, and the pods before promotion."""
-
-    started: dict[int, datetime] = field(default_factory=dict)
-    pods: dict[str, str] = field(default_factory=dict)
-
-
-def watch(behind: Behind) -> Watched:
-    """Look at a rollout until it is over."""
-    seen = Watched()
-
-    def over() -> bool:
-        rollout = behind.status().get("rollout")
-        if rollout and "stepStartedAt" in rollout:
-            seen.started.setdefault(rollout["weight"], datetime.fromisoformat(rollout["stepStartedAt"]))
-            seen.pods = behind.space.ready_servers(MODEL, rollout["revision"])
-        return behind.space.condition(MODEL).get("status") == "True"
-
-    behind.until(over, "the rollout is over")
-    return seen
 
 
 def test_a_rollout_through_a_gateway_loses_no_request_and_its_shares_are_near_the_weights(quiet: Behind) -> None:
@@ -185,13 +131,7 @@ def test_a_rollout_through_a_gateway_loses_no_request_and_its_shares_are_near_th
         quiet.settle()
         ended = load.requests()[-1].at
         quiet.until(lambda: load.requests()[-1].at > ended + 1, "requests after the rollout")
-    for weight in (20, 60):
-        begun = seen.started[weight].timestamp()
-        shares = load.shares(begun + BEHIND, begun + HOLD)
-        total, share = shares.total(), shares[revision] / shares.total()
-        bound = SIGMAS * math.sqrt(weight / 100 * (1 - weight / 100) / total)
-        quiet.space.say(f"weight {weight} %: {share:.1%} of {total} answers, allowed {weight} +- {100 * bound:.1f} %")
-        assert abs(share - weight / 100) <= bound
+    check_shares(quiet.space, load, seen, revision, hold=HOLD, after=BEHIND)
     assert set(load.shares(ended, math.inf)) == {revision}
     assert quiet.status()["stable"]["version"] == target.version
     assert len(seen.pods) == 2

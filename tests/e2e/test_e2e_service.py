@@ -11,16 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from e2e_load import RATES, Load
 from e2e_models import Bundle
-from e2e_world import Raw, Space, World
+from e2e_rollout import MODEL, Serving, check_share
+from e2e_world import Space, World
 
-MODEL = "adder"
-SIGMAS = 4.5
-"""How far a share may be from that of the pods, in standard deviations: a right one is beyond once in 150,000 times."""
 HELD = 6.0
 """Seconds for which shares are counted."""
 FRESH = 60.0
@@ -33,24 +30,14 @@ ROLLOUT = {
 }
 
 
-class Direct:
+class Direct(Serving):
     """A model of two pods that kube-proxy leads to."""
 
-    def __init__(self, world: World, space: Space, folder: Path) -> None:
-        self.world = world
-        self.space = space
-        self._folder = folder
-        self._count = 0
-        self._moved = math.inf
+    moved = math.inf
+    """When somebody asked for what makes pods end."""
 
     def bundle(self, version: int) -> Bundle:
-        return self.world.bundles[f"adder:{version}"]
-
-    def status(self) -> Raw:
-        return self.space.status(MODEL)
-
-    def until(self, check: Callable[[], object], what: str, seconds: float = 180) -> None:
-        self.space.until(check, what, seconds=seconds)
+        return self.space.world.bundles[f"adder:{version}"]
 
     def ask(self, verb: str, text: str) -> None:
         self.space.kubectl("annotate", "md", MODEL, f"tidegate.dev/{verb}={text}", "--overwrite")
@@ -61,25 +48,15 @@ class Direct:
         told = self.status()
         assert (told["stable"]["weight"], told["canary"]["weight"]) == (50, 50)
 
-    def settle(self) -> None:
-        """Wait until two pods serve, and no other is there."""
-        selector = f"tidegate.dev/model={MODEL},tidegate.dev/component=server"
-
-        def alone() -> bool:
-            there = len(self.space.objects("pods", selector))
-            return there == len(self.space.ready_servers(MODEL)) == 2
-
-        self.until(alone, "two pods serve and no other is there")
-
     def moves(self, verb: str, text: str) -> None:
         """Ask for what makes pods end: from now on kept connections may fail."""
-        self._moved = time.time()
+        self.moved = time.time()
         self.ask(verb, text)
 
     @contextmanager
     def load(self) -> Iterator[Load]:
         """A load of which no fresh connection may fail, and kept ones only while their pods end."""
-        self._count += 1
+        self.moved = math.inf
         known = {self.bundle(n).digest: float(n) for n in (1, 2, 3)}
         plan = {
             "http": self.space.address(MODEL),
@@ -89,7 +66,7 @@ class Direct:
             "direct": True,
             "rates": RATES | {"fresh": (FRESH, 1)},
         }
-        load = Load(plan, self._folder / f"load-{self._count}.tsv")
+        load = Load(plan, self.next_file())
         with load:
             yield load
         self.space.say(load.summary())
@@ -99,7 +76,7 @@ class Direct:
         span = failures[-1].at - failures[0].at if failures else 0.0
         self.space.say(f"failed by kind: {dict(failed)} in {span:.1f} s")
         assert failed["fresh"] == 0, told
-        assert not failures or (failures[0].at > self._moved and span <= ENDING), told
+        assert not failures or (failures[0].at > self.moved and span <= ENDING), told
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +85,7 @@ def direct(world: World, make_space: Callable[[str], Space], tmp_path_factory: p
     space = make_space("service")
     space.deploy(MODEL, world.bundles["adder:1"], replicas=2, traffic={"router": "Service"}, rollout=ROLLOUT)
     space.wait_ready(MODEL)
-    return Direct(world, space, tmp_path_factory.mktemp("service"))
+    return Direct(space, tmp_path_factory.mktemp("service"))
 
 
 def fresh(load: Load, since: float, until: float = math.inf) -> Counter[str]:
@@ -125,14 +102,11 @@ def test_a_rollout_by_pods_loses_no_fresh_request_and_half_of_the_pods_get_half(
         begun = load.requests()[-1].at
         direct.until(lambda: load.requests()[-1].at > begun + HELD, "requests at half")
         shares = fresh(load, begun, begun + HELD)
-        total, share = shares.total(), shares[new.digest] / shares.total()
-        bound = SIGMAS * math.sqrt(0.25 / total)
-        direct.space.say(f"half of the pods: {share:.1%} of {total} fresh connections, allowed +- {bound:.1%}")
-        assert abs(share - 0.5) <= bound
+        check_share(direct.space, "half of the pods, fresh connections", 50, shares[new.digest], shares.total())
         direct.moves("promote", "full")
         direct.space.wait_ready(MODEL)
         promoted = load.requests()[-1].at
-        direct.settle()
+        direct.until(lambda: direct.alone(2), "two pods serve and no other is there", 180)
         direct.until(lambda: load.requests()[-1].at > promoted + 4, "requests after the promotion")
         assert set(fresh(load, promoted)) == {new.digest}
     assert direct.status()["stable"]["digest"] == new.digest != old.digest
@@ -153,7 +127,7 @@ def test_a_rollout_that_is_given_up_loses_no_fresh_request(direct: Direct) -> No
             "the Service leads back",
         )
         back = load.requests()[-1].at
-        direct.settle()
+        direct.until(lambda: direct.alone(2), "two pods serve and no other is there", 180)
         direct.until(lambda: load.requests()[-1].at > back + 4, "requests after the way back")
         assert set(fresh(load, back)) == {stable.digest}
     assert direct.space.ready_servers(MODEL) == before, "the way back restarted a pod"

@@ -7,34 +7,23 @@ the bundle that gave it must say.
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
 
 import pytest
 from e2e_load import Load, unharmed
-from e2e_models import Bundle
+from e2e_rollout import MODEL, Serving, check_shares, watch
 from e2e_world import STORE_NAMESPACE, Raw, Space, World
 
 from devcluster.progress import Progress
 from examples.digits.installation import install
 from tidegate.adapters.errors import Unavailable
 
-MODEL = "adder"
-SIGMAS = 4.5
-"""How far a share may be from its weight, in standard deviations: a right split is beyond it once in 150,000 times."""
 KILL_SERVER = (
     'for p in /proc/[0-9]*; do if [ "$(cat $p/comm 2>/dev/null)" = tritonserver ]; then kill -9 ${p#/proc/}; fi; done'
 )
 
 
-@dataclass
-class Traffic:
+class Traffic(Serving):
     """A model of two pods that serves, and loads upon it."""
-
-    space: Space
-    folder: Path
-    count: int = 0
 
     @property
     def world(self) -> World:
@@ -42,44 +31,17 @@ class Traffic:
 
     def load(self) -> AbstractContextManager[Load]:
         """A load that must not lose a request."""
-        self.count += 1
         plan = {
             "http": self.space.address(MODEL),
             "grpc": self.space.address(MODEL, 8001),
             "model": MODEL,
             "offsets": self.world.offsets,
         }
-        return unharmed(
-            Load(plan, self.folder / f"load-{self.count}.tsv"), self.space.say, lambda: self.space.explain()
-        )
-
-    def status(self) -> Raw:
-        return self.space.status(MODEL)
-
-    def stable(self) -> str:
-        """Version that serves."""
-        return str(self.status()["stable"]["version"])
-
-    def other(self) -> Bundle:
-        """A bundle of another version than the one that serves."""
-        return self.world.bundles["adder:2" if self.stable() == "1" else "adder:1"]
+        return unharmed(Load(plan, self.next_file()), self.space.say, self.space.explain)
 
     def weight(self) -> int:
         """Share of the revision that takes over."""
         return int(self.status().get("rollout", {}).get("weight", 0))
-
-    def until(self, check: Callable[[], object], what: str, seconds: float = 120) -> None:
-        self.space.until(check, what, seconds=seconds)
-
-    def settled(self, pods: int) -> bool:
-        """True when the newest spec serves with exactly so many pods, and none is on its way out."""
-        selector = f"tidegate.dev/model={MODEL},tidegate.dev/component=server"
-        running = len(self.space.objects("pods", selector))
-        ready = len(self.space.ready_servers(MODEL))
-        return self.space.condition(MODEL).get("status") == "True" and running == ready == pods
-
-    def settle(self, pods: int = 2) -> None:
-        self.until(lambda: self.settled(pods), f"{MODEL} is Ready with {pods} pods and no other", 180)
 
 
 @pytest.fixture(scope="module")
@@ -99,29 +61,6 @@ def quiet(traffic: Traffic) -> Traffic:
     return traffic
 
 
-@dataclass
-class Watched:
-    """What was seen of a rollout: when every router had each weight, and the pods before promotion."""
-
-    started: dict[int, datetime] = field(default_factory=dict)
-    pods: dict[str, str] = field(default_factory=dict)
-
-
-def watch(traffic: Traffic) -> Watched:
-    """Look at a rollout until it is over."""
-    seen = Watched()
-
-    def over() -> bool:
-        rollout = traffic.status().get("rollout")
-        if rollout and "stepStartedAt" in rollout:
-            seen.started.setdefault(rollout["weight"], datetime.fromisoformat(rollout["stepStartedAt"]))
-            seen.pods = traffic.space.ready_servers(MODEL, rollout["revision"])
-        return traffic.space.condition(MODEL).get("status") == "True"
-
-    traffic.until(over, "the rollout is over")
-    return seen
-
-
 def test_a_rollout_loses_no_request_and_its_weights_are_true(quiet: Traffic) -> None:
     target = quiet.other()
     quiet.space.patch(MODEL, {"rollout": {"steps": [{"weight": 20, "hold": "6s"}, {"weight": 60, "hold": "6s"}]}})
@@ -132,13 +71,7 @@ def test_a_rollout_loses_no_request_and_its_weights_are_true(quiet: Traffic) -> 
         revision = quiet.status()["canary"]["revision"]
         seen = watch(quiet)
         quiet.settle()
-    for weight in (20, 60):
-        begun = seen.started[weight].timestamp()
-        shares = load.shares(begun, begun + 6)
-        total, share = shares.total(), shares[revision] / shares.total()
-        bound = SIGMAS * math.sqrt(weight / 100 * (1 - weight / 100) / total)
-        quiet.space.say(f"weight {weight} %: {share:.1%} of {total} answers, allowed {weight} +- {100 * bound:.1f} %")
-        assert abs(share - weight / 100) <= bound
+    check_shares(quiet.space, load, seen, revision, hold=6)
     assert quiet.stable() == target.version
     assert len(seen.pods) == 2
     assert quiet.space.ready_servers(MODEL) == seen.pods, "promotion restarted a pod"
