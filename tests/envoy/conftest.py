@@ -3,24 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from envoy_router import Router
-from envoy_servers import RevisionServer
-from envoy_stage import CANARY, NEIGHBOUR, STABLE, Stage, route, table
+from envoy_stage import CANARY, NEIGHBOUR, STABLE, Stage, route, standing, table
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    servers = {name: RevisionServer(name).start() for name in (STABLE, CANARY, NEIGHBOUR)}
-    hosts = {name: server.address for name, server in servers.items()}
-    router = Router(tmp_path_factory.mktemp("router"), hosts | {"": servers[NEIGHBOUR].address})
-    router.write(table(route((STABLE, 100))))
-    try:
-        router.start()
-        yield Stage(router, servers)
-    finally:
-        router.stop()
-        for server in servers.values():
-            server.stop()
+    names = (STABLE, CANARY, NEIGHBOUR)
+    with standing(tmp_path_factory.mktemp("router"), table(route((STABLE, 100))), names, NEIGHBOUR) as stage:
+        yield stage
 
 
 @pytest.fixture

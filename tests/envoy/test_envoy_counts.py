@@ -5,15 +5,13 @@ late, and those of another test would be taken for its own.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
-from envoy_router import Router, eventually
-from envoy_servers import RevisionServer
-from envoy_stage import CANARY, PORT, STABLE, Stage, known, route, table
+from envoy_router import eventually
+from envoy_stage import CANARY, PORT, STABLE, Stage, known, route, standing, table
 
 from tidegate.domain.checks.meter import window
 from tidegate.domain.checks.windows import Traffic
@@ -23,6 +21,7 @@ from tidegate.resources.envoy import PIN
 INFER = "/v2/models/digits/infer"
 RPC = "/inference.GRPCInferenceService/ModelInfer"
 BOTH = (STABLE, CANARY)
+HALVES = table(route((STABLE, 50), (CANARY, 50)))
 FAILED = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 STATUSES = [status for status in grpc.StatusCode if status is not grpc.StatusCode.OK]
 
@@ -55,23 +54,8 @@ def counts(part: Traffic) -> tuple[int, int, int]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with routed(tmp_path_factory.mktemp("router")) as found:
+    with standing(tmp_path_factory.mktemp("router"), HALVES, BOTH, "127.9.9.9") as found:
         yield found
-
-
-@contextmanager
-def routed(folder: Path) -> Iterator[Stage]:
-    """A router in front of both revisions."""
-    servers = {name: RevisionServer(name).start() for name in BOTH}
-    router = Router(folder, {name: server.address for name, server in servers.items()} | {"": "127.9.9.9"})
-    router.write(table(route((STABLE, 50), (CANARY, 50))))
-    try:
-        router.start()
-        yield Stage(router, servers)
-    finally:
-        router.stop()
-        for server in servers.values():
-            server.stop()
 
 
 @pytest.fixture
@@ -205,7 +189,7 @@ def test_a_router_is_asked_for_the_revisions_that_are_compared_and_for_no_other(
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Stage]:
     """A router that may be restarted."""
-    with routed(tmp_path) as found:
+    with standing(tmp_path, HALVES, BOTH, "127.9.9.9") as found:
         yield found
 
 

@@ -6,32 +6,22 @@ from pathlib import Path
 
 import grpc
 import pytest
-from envoy_router import Router, eventually
-from envoy_servers import RevisionServer
-from envoy_stage import CANARY, PORT, STABLE, Stage, route, table
+from envoy_router import eventually
+from envoy_stage import CANARY, PORT, STABLE, Stage, route, standing, table
 
 from tidegate.domain.routing import Route, clusters_version, split_version
 from tidegate.domain.scaling.load import Load
 
 INFER = "/v2/models/digits/infer"
 RPC = "/inference.GRPCInferenceService/ModelInfer"
-NOWHERE = "no-pod.invalid."
 EACH = 20
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """A router that finds no pod of the stable revision."""
-    servers = {name: RevisionServer(name).start() for name in (STABLE, CANARY)}
-    router = Router(tmp_path, {STABLE: NOWHERE, "": servers[CANARY].address})
-    router.write(table(held(False)))
-    try:
-        router.start()
-        yield Stage(router, servers)
-    finally:
-        router.stop()
-        for server in servers.values():
-            server.stop()
+    with standing(tmp_path, table(held(False)), (STABLE, CANARY), CANARY, absent=[STABLE]) as found:
+        yield found
 
 
 def held(hold: bool, timeout: int = 30) -> Route:

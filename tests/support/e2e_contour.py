@@ -22,6 +22,7 @@ import gateway_stage
 import yaml
 from envoy_router import envoy_binary
 from kubernetes import config
+from process_end import end
 from serve_process import free_ports
 
 from devcluster.gotools import ensure_tools
@@ -148,12 +149,7 @@ def _process(command: list[str], log: Path) -> Iterator[tuple[int, Callable[[], 
     try:
         yield process.pid, alive
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        end(process)
 
 
 @contextmanager

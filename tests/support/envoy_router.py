@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from envoy_servers import loopback
+from process_end import end
 
 from tidegate.domain.observed import PodView
 from tidegate.domain.routing import Table
@@ -134,12 +135,7 @@ class Router:
     def stop(self) -> None:
         """End Envoy."""
         if self._process:
-            self._process.terminate()
-            try:
-                self._process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            end(self._process)
 
     def ask(self, port: int, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> Answer:
         """One request on a connection of its own."""

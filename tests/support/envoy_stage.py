@@ -1,8 +1,10 @@
 """A router in front of two revisions, and what the operator reads of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from envoy_router import Router, eventually
 from envoy_servers import RevisionServer
@@ -15,6 +17,8 @@ NEIGHBOUR = "neighbour"
 """Name of the server behind every other model."""
 DIGESTS = {STABLE: "sha256:" + "a" * 64, CANARY: "sha256:" + "b" * 64}
 PORT = 20007
+NOWHERE = "no-pod.invalid."
+"""A name without an address."""
 
 
 def route(*weights: tuple[str, int], timeout: int = 30, model: str = "digits", port: int = PORT) -> Route:
@@ -56,6 +60,27 @@ class Stage:
     def _served(self, wanted: Table) -> RouterReport | None:
         found = self.report(wanted)
         return found if up_to_date(found, wanted) else None
+
+
+@contextmanager
+def standing(
+    folder: Path, first: Table, names: Sequence[str], others: str, absent: Sequence[str] = ()
+) -> Iterator[Stage]:
+    """A router with its first table, in front of a server for each name; all end with the block.
+
+    Every other revision leads to ``others``, the name of a server or an address. Those of ``absent`` have no address.
+    """
+    servers = {name: RevisionServer(name).start() for name in names}
+    hosts = {name: server.address for name, server in servers.items()} | dict.fromkeys(absent, NOWHERE)
+    router = Router(folder, hosts | {"": servers[others].address if others in servers else others})
+    router.write(first)
+    try:
+        router.start()
+        yield Stage(router, servers)
+    finally:
+        router.stop()
+        for server in servers.values():
+            server.stop()
 
 
 def known(stage: Stage, *revisions: str) -> None:

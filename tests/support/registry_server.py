@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from process_end import end
+
 from devcluster.gotools import ensure_tools
 from devcluster.progress import Progress
 
@@ -65,12 +67,7 @@ def running_registry(folder: Path, *, locked: bool = False, host: str = "127.0.0
         _wait_until_up(f"http://{address}/v2/", process)
         yield RegistryServer(address, folder / "data")
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        end(process)
 
 
 def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
