@@ -30,7 +30,8 @@ def arrivals() -> list[float]:
 
 def sizes(asked: Raw) -> list[int]:
     """Pods that were asked for at each look."""
-    scaler = Tidegate(MODEL, policy(Autoscaling.model_validate(asked)))
+    spec = Autoscaling.model_validate(asked)
+    scaler = Tidegate(MODEL, policy(spec), interval=spec.interval.total_seconds())
     return [moment.wanted for moment in simulate(scaler, arrivals(), MODEL, replicas=1, most=20).timeline]
 
 

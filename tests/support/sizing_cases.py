@@ -46,6 +46,7 @@ SIZING: dict[str, tuple[Raw, Raw]] = {
         _asked(minReplicas=0, idleBeforeZero="20s"),
         _asked(minReplicas=0, idleBeforeZero="1h"),
     ),
+    "autoscaling.interval": (_asked(interval="2s"), _asked(interval="30s")),
     **_directions("scaleUp", 40),
     **_directions("scaleDown", 400),
 }

@@ -105,6 +105,11 @@ class Autoscaling(ApiModel):
         description="How long no request may have come before the last pod goes, with minReplicas 0. Default: 5m. "
         "Example: 30m.",
     )
+    interval: Duration = Field(
+        default=timedelta(seconds=2),
+        description="How often requests are counted and the size is decided, from 1s to 30s. A jump is noticed no "
+        "earlier. Default: 2s. Example: 5s.",
+    )
 
 
 class ScalingInput(ApiModel):

@@ -192,6 +192,7 @@ RULES = (
         field=".minReplicas",
     ),
     between("spec.autoscaling.idleBeforeZero", "10s", "24h", "idleBeforeZero"),
+    between("spec.autoscaling.interval", "1s", "30s", "interval"),
     *TRAFFIC_RULES,
 )
 

@@ -42,7 +42,6 @@ LOOK_AGAIN = timedelta(milliseconds=400)
 """How soon to look again at routers that were just told something, or at pods they do not know yet."""
 LOOK_FOR_ROOM = timedelta(seconds=10)
 """How soon to look again whether the cluster has room."""
-SCALING_INTERVAL = timedelta(seconds=2)
 """How often the size of a model is looked at."""
 LOOK_LATER = timedelta(seconds=2)
 """How soon to look again when routers do not answer, or pods are on their way out."""
@@ -314,7 +313,7 @@ def _again(
     if later:
         waits.append(LOOK_LATER)
     if spec.autoscaling and not spec.suspend:
-        waits.append(SCALING_INTERVAL)
+        waits.append(spec.autoscaling.interval)
     return _soonest([*waits, *_rollout_waits(spec, situation, startup, now)])
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tidegate.api.autoscaling import Autoscaling
 from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.checks.templates import expand
 from tidegate.domain.checks.windows import Window
@@ -14,8 +15,8 @@ from tidegate.domain.scaling.load import Live, Reading, sample, total
 from tidegate.ports import Clock, Cluster, Found, Observers, Queries, Servers, Telemetry
 from tidegate.runtime.meter import Measured, Meter, Taken
 
-SHORTEST_SECONDS = 1.5
-"""Looks at the size are no closer: events come in bursts, and a moment says little of demand."""
+SHORTEST = 0.75
+"""Looks at the size are no closer, in intervals: events come in bursts, and a moment says little of demand."""
 NO_PROMETHEUS = "the operator knows no Prometheus: install it with prometheus.url"
 
 
@@ -44,13 +45,14 @@ class Measuring:
     def measure(self, found: Found, observed: Observed) -> tuple[Observed, Taken]:
         """The snapshot with everything measured, and the counts from which the next windows may begin."""
         pair, subject = watched(found.status), found.subject
-        sized = subject.name if found.spec.autoscaling and not found.spec.suspend else ""
+        scaling = None if found.spec.suspend else found.spec.autoscaling
+        sized = subject.name if scaling else ""
         reports = self._telemetry.reports(observed.routers(), observed.table(), pair or (), sized)
         observed = replace(observed, reports=reports, requests=requests(found.raw["metadata"].get("annotations", {})))
         if needs_capacity(found.status):
             observed = replace(observed, capacity=self._cluster.capacity(subject.namespace))
-        observed, reading = self._sized(subject, observed) if sized else (observed, None)
-        if not sized:
+        observed, reading = self._sized(subject, observed, scaling) if scaling else (observed, None)
+        if not scaling:
             self._meter.unsized(subject.namespace, subject.name)
         if pair is None:
             self._meter.compare_no_more(subject.namespace, subject.name)
@@ -61,13 +63,13 @@ class Measuring:
         window = self._meter.window(subject.namespace, subject.name, measured)
         return replace(observed, window=self._asked(found, pair, window)), Taken(measured, reading)
 
-    def _sized(self, subject: Subject, observed: Observed) -> tuple[Observed, Reading | None]:
+    def _sized(self, subject: Subject, observed: Observed, scaling: Autoscaling) -> tuple[Observed, Reading | None]:
         """The snapshot with what the size is decided by, and the counts to begin the next look with, once it is due."""
         route = observed.table().routes.get(subject.name)
         serving = [pod for b in (route.backends if route else ()) if b.weight for pod in observed.pods(b.revision)]
         ready = [pod for pod in serving if pod.ready]
         now, last = self._clock.now().timestamp(), self._meter.sized(subject.namespace, subject.name)
-        if last and 0 <= now - last[0].at < SHORTEST_SECONDS:
+        if last and 0 <= now - last[0].at < SHORTEST * scaling.interval.total_seconds():
             return replace(observed, scaling=Live(None, last[1])), None
         counted = self._servers.served(ready) if self._servers else {}
         reading = Reading(now, total((r.pod, r.loads) for r in observed.reports if r.reachable), counted)

@@ -21,9 +21,17 @@ class Tidegate:
     measuring makes of a look, None when it fails."""
 
     name = "Tidegate"
-    interval = 2.0
 
-    def __init__(self, model: Model, policy: Policy, *, profile_factor: float = 1.0, scrape: Scrape = honest) -> None:
+    def __init__(
+        self,
+        model: Model,
+        policy: Policy,
+        *,
+        profile_factor: float = 1.0,
+        scrape: Scrape = honest,
+        interval: float = 2.0,
+    ) -> None:
+        self.interval = interval
         self._policy = policy
         self._model = model
         self._profile = model.rate * profile_factor

@@ -29,6 +29,14 @@ def test_a_model_grows_to_what_its_demand_needs_and_not_to_the_maximum() -> None
     assert "Scaled" in world.reasons()
 
 
+@pytest.mark.parametrize(("asked", "seconds"), [({}, 2), ({"interval": "10s"}, 10)])
+def test_a_size_is_looked_at_again_after_its_interval(asked: dict[str, str], seconds: int) -> None:
+    world = steady(120.0, autoscaling=asked)
+    again = world.look().again
+    assert again is not None
+    assert again.total_seconds() == seconds
+
+
 PROFILES: dict[str, tuple[Any, float]] = {
     "of the same device": ({"device": "CPU", "requestsPerSecond": 80.0}, 80.0),
     "of another device": ({"device": "GPU", "requestsPerSecond": 900.0}, UNKNOWN_RATE),

@@ -23,6 +23,7 @@ WRITTEN = {
         },
     },
     "idleBeforeZero": "30m",
+    "interval": "5s",
 }
 
 

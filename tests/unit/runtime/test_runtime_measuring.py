@@ -263,7 +263,8 @@ def test_an_observer_that_starts_during_a_step_is_compared_from_its_first_counts
     assert (window.seconds, window.agreement.compared, window.agreement.agreed) == (6.0, 25, 0)
 
 
-SIZED = make_spec(1, autoscaling={"maxReplicas": 4, "objective": {"milliseconds": 50}})
+AUTOSCALING = {"maxReplicas": 4, "objective": {"milliseconds": 50}}
+SIZED = make_spec(1, autoscaling=AUTOSCALING)
 
 
 def sized(spec: ModelDeploymentSpec = SIZED) -> Found:
@@ -285,16 +286,24 @@ def test_the_size_is_decided_by_what_came_since_the_last_look() -> None:
     assert taken.reading is not None
 
 
-def test_events_in_a_burst_make_no_look_at_the_size() -> None:
+@pytest.mark.parametrize(("interval", "early", "due"), [("2s", 0.3, 1.6), ("2s", 1.4, 2.0), ("20s", 14.0, 16.0)])
+def test_the_size_is_looked_at_once_an_interval_however_many_events_come(
+    interval: str, early: float, due: float
+) -> None:
     scene, meter = Scene(), Meter()
     measuring = scene.measuring(meter)
-    _, taken = measuring.measure(sized(), OBSERVED)
+    model = sized(make_spec(1, autoscaling={**AUTOSCALING, "interval": interval}))
+    _, taken = measuring.measure(model, OBSERVED)
     assert taken.reading is not None
     meter.size_by("vision", "digits", taken.reading, None)
-    scene.at += timedelta(seconds=0.3)
-    seen, taken = measuring.measure(sized(), OBSERVED)
+    scene.at = T0 + timedelta(seconds=early)
+    seen, taken = measuring.measure(model, OBSERVED)
     assert seen.scaling.sample is None
     assert taken.reading is None
+    scene.at = T0 + timedelta(seconds=due)
+    seen, taken = measuring.measure(model, OBSERVED)
+    assert seen.scaling.sample is not None
+    assert taken.reading is not None
 
 
 def test_a_size_that_somebody_else_owns_is_not_measured_and_forgotten() -> None:
