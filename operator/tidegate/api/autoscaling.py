@@ -125,10 +125,11 @@ class ScalingMemory(ApiModel):
     ``version`` tells how to read it; one that an operator does not know is dropped, and it learns again.
     """
 
-    version: int = Field(default=1, description="Form of this memory. Example: 1.")
+    version: int = Field(default=2, description="Form of this memory. Example: 2.")
     capacity: Numbers = Field(default_factory=list, description="What one replica serves, as learned.")
     demand: Numbers = Field(default_factory=list, description="Rates of different memory and their trend.")
-    surprises: Numbers = Field(default_factory=list, description="Times, rates and ratios of jumps in demand.")
+    phases: Numbers = Field(default_factory=list, description="Times between abrupt changes, and the jumps after them.")
+    phase: Numbers = Field(default_factory=list, description="Since when demand is as it is, and what it fell from.")
     prices: Numbers = Field(default_factory=list, description="What each law would have cost of late.")
     recommended: Numbers = Field(default_factory=list, description="Times and sizes that were recommended.")
     sizes: Numbers = Field(default_factory=list, description="Times and sizes that were set.")

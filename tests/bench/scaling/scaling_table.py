@@ -18,7 +18,7 @@ from tidegate.simulation.model import Model
 from tidegate.simulation.traffic import GENERATORS, SMOOTH, generate
 
 STARTUPS = (15.0, 60.0)
-SECONDS = 10_800
+HOURS = 3.0
 RATE = 60.0
 MOST = 60
 WRONG_PROFILES = (0.5, 2.0)
@@ -26,15 +26,16 @@ WRONG_PROFILES = (0.5, 2.0)
 
 @dataclass(frozen=True)
 class Case:
-    """One row: traffic, start-up time, seed."""
+    """One row: traffic, start-up time, seed, length."""
 
     traffic: str
     startup: float
     seed: int
+    hours: float = HOURS
 
     def row(self) -> Row:
         """The trace and its optimum."""
-        return Row(generate(self.traffic, SECONDS, RATE, self.seed), Model(startup=self.startup), MOST)
+        return Row(generate(self.traffic, round(3600 * self.hours), RATE, self.seed), Model(startup=self.startup), MOST)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def print_table(results: Sequence[Result]) -> None:
         others = zip(*((*result.published, *result.bounds) for result in group), strict=True)
         ours = mean([result.ours for result in group])
         ratio = f"{fmean(result.ratio for result in group):.2f} (worst {max(result.ratio for result in group):.2f})"
-        hours = SECONDS / 3600
+        hours = first.case.hours
         print(
             line(
                 traffic,
@@ -160,10 +161,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="traces of each traffic")
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    parser.add_argument("--hours", type=float, default=HOURS, help="length of each trace")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     given = parser.parse_args()
     seeds = range(given.seed, given.seed + given.seeds)
-    cases = [Case(name, startup, seed) for name in GENERATORS for startup in STARTUPS for seed in seeds]
+    cases = [Case(name, startup, seed, given.hours) for name in GENERATORS for startup in STARTUPS for seed in seeds]
     results = []
     with ProcessPoolExecutor(given.workers) as pool:
         for result in pool.map(play, cases):

@@ -72,7 +72,7 @@ def test_chance_on_a_slow_ramp_is_no_surprise() -> None:
         sample = look(2.0 * step, max(random.gauss(rate, (rate / 2) ** 0.5), 0.0), ready)
         decision, state = decide(policy, Window((sample,), ready, 60, 5), state, 2.0 * step)
         ready = decision.replicas
-    assert state.surprises == ()
+    assert state.phases.ended == ()
 
 
 def test_every_decision_says_why_and_from_what() -> None:

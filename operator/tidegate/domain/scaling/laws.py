@@ -1,43 +1,48 @@
-"""Many small laws, each with a fleet of its own in a fluid model of the same traffic.
+"""A few small laws, each with a fleet of its own in a fluid model of the same traffic.
 
-A law says how much head-room demand gets, and for how long the height of a surprise is kept ready. No fixed choice is
-good for all traffic, so every law is played against what really came, at what it would have cost: its replicas, and
-its late requests at a price. The real fleet follows the law that was cheapest of late.
+A law says how much head-room demand gets, and whether what jumped before is kept ready for. No fixed choice is good for
+all traffic, so every law is played against what really came, at what it would have cost: its replicas, and its late
+requests at a price. The real fleet follows the law that was cheapest of late.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from math import ceil, exp, sqrt
 
-from tidegate.domain.scaling.forecast import MOST_RATIO, Surprise
+from tidegate.domain.scaling.phases import Phases, risks
 
-HEAD_ROOMS = (0.6, 1.0, 1.6, 2.5)
-KEEPS = (0.1, 0.3, 1.0, 3.0, 30.0)
+HEAD_ROOMS = (0.5, 1.0, 1.8)
 MEMORY_SECONDS = 3600.0
-PRIOR_SECONDS = 600.0
 QUEUE_SECONDS = 10.0
-DETECTION_SECONDS = 4.0
-NEARLY = 1.05
-PATIENCE_OF_LAWS = 1.1
+CAUGHT_SECONDS = 8.0
+"""Requests are late for a start-up time and so much longer: until the jump is seen, and until its queue has gone."""
+MOST_RATIO = 5.0
+HEAD_ROOM_PRIOR_SECONDS = 60.0
+NOTHING_PRIOR = 0.5
+RATIO_PRIOR = 0.25
+"""How much dearer other laws than the default are taken to be at first: in seconds of all replicas for each step of
+head-room, and in times of being caught."""
+
+
+class Reserve(StrEnum):
+    """What a law keeps ready for: nothing, the rates to which demand jumped, or multiples of its level."""
+
+    NOTHING = "nothing"
+    RATE = "rate"
+    RATIO = "ratio"
 
 
 @dataclass(frozen=True)
 class Law:
-    """``head_room`` in square roots of the demand in replicas. A surprise is kept for ``keep`` times the time in which
-    the idle replicas cost as much as being caught again; ``relative``: as a multiple of the level, not as a rate."""
+    """``head_room`` in square roots of the demand in replicas, and what it keeps ready for."""
 
     head_room: float
-    keep: float
-    relative: bool
+    reserve: Reserve
 
 
-LAWS: tuple[Law, ...] = tuple(
-    Law(head_room, keep, relative)
-    for head_room in HEAD_ROOMS
-    for keep, relative in ((0.0, False), *((k, r) for r in (False, True) for k in KEEPS))
-)
-_KINDS = 1 + 2 * len(KEEPS)
-DEFAULT = Law(1.0, 1.0, False)
-REFERENCE = LAWS.index(Law(DEFAULT.head_room, 0.0, False))
+LAWS: tuple[Law, ...] = tuple(Law(head_room, reserve) for head_room in HEAD_ROOMS for reserve in Reserve)
+REFERENCE = LAWS.index(Law(1.0, Reserve.NOTHING))
 """What catches this law is a surprise. What catches a fleet with less head-room is chance, which head-room is for."""
 
 
@@ -81,35 +86,48 @@ class Account:
         return self.ready + sum(count for _, count in self.pending)
 
 
-def opening(demand: float) -> tuple[Account, ...]:
-    """Accounts before any traffic was seen: laws far from the default are taken to be dearer, a little."""
-    return tuple(Account(PRIOR_SECONDS * max(demand, 1.0) * _prior(law), 0) for law in LAWS)
+def caught(demand: float, terms: Terms) -> float:
+    """What a jump to ``demand`` replicas costs a fleet that is not ready for it, in replica seconds."""
+    return terms.late_price * demand * (terms.startup + CAUGHT_SECONDS)
 
 
-def _prior(law: Law) -> float:
-    rooms = abs(HEAD_ROOMS.index(law.head_room) - HEAD_ROOMS.index(DEFAULT.head_room))
-    keeps = (0.0, *KEEPS)
-    return 0.1 * rooms + 0.1 * abs(keeps.index(law.keep) - keeps.index(DEFAULT.keep)) + 0.05 * law.relative
+def opening(terms: Terms) -> tuple[Account, ...]:
+    """Accounts before any traffic was seen: laws other than the default are taken to be dearer, a little."""
+    demand = max(terms.level, 1.0)
+    steps = [abs(HEAD_ROOMS.index(law.head_room) - HEAD_ROOMS.index(1.0)) for law in LAWS]
+    kinds = {Reserve.NOTHING: NOTHING_PRIOR, Reserve.RATE: 0.0, Reserve.RATIO: RATIO_PRIOR}
+    return tuple(
+        Account(HEAD_ROOM_PRIOR_SECONDS * demand * step + kinds[law.reserve] * caught(demand, terms), 0)
+        for law, step in zip(LAWS, steps, strict=True)
+    )
 
 
-def reserve(law: Law, surprises: tuple[Surprise, ...], terms: Terms) -> float:
-    """The demand, in replicas, that a law keeps ready for because of what happened before."""
-    kept = 0.0
-    if not law.keep:
-        return kept
-    for surprise in surprises:
-        peak = min(surprise.ratio, MOST_RATIO) * terms.base if law.relative else surprise.peak / terms.rate
-        idle = peak - terms.level
-        if peak > kept and idle > 0:
-            caught = terms.late_price * peak * (terms.startup + DETECTION_SECONDS)
-            if (terms.time - surprise.time) * idle < law.keep * caught:
-                kept = peak
+def reserves(phases: Phases, terms: Terms) -> dict[Reserve, float]:
+    """The demand, in replicas, that each kind of law keeps ready for because of what happened before."""
+    ahead = terms.startup + CAUGHT_SECONDS
+    kept = {Reserve.NOTHING: 0.0}
+    may = risks(phases, terms.time, ahead)
+    for kind in (Reserve.RATE, Reserve.RATIO):
+        jumps: list[tuple[float, float]] = []
+        for risk in may:
+            level = terms.level if risk.same else terms.base
+            peak = risk.peak / terms.rate if kind is Reserve.RATE else min(risk.ratio, MOST_RATIO) * level
+            # A jump that is over before new replicas come is late until its queue has gone.
+            lasts = min(ahead, risk.seconds + QUEUE_SECONDS)
+            jumps.append((peak, risk.chance * terms.late_price * peak * lasts))
+        kept[kind] = _worth(terms.level, jumps)
     return kept
 
 
-def reserves(surprises: tuple[Surprise, ...], terms: Terms) -> dict[tuple[float, bool], float]:
-    """The reserve of every law, by what it keeps: laws that differ in head-room only share one."""
-    return {(law.keep, law.relative): reserve(law, surprises, terms) for law in LAWS[:_KINDS]}
+def _worth(level: float, jumps: list[tuple[float, float]]) -> float:
+    """The height that saves most, given heights and what being ready for each saves a second: idle replicas cost one a
+    second each, and who is ready for a height is ready for all lower ones."""
+    saved, most, height = 0.0, 0.0, 0.0
+    for peak, saves in sorted(jump for jump in jumps if jump[0] > level):
+        saved += saves
+        if saved - (peak - level) > most:
+            most, height = saved - (peak - level), peak
+    return height
 
 
 def drain(queue: float, clogged: int, terms: Terms) -> float:
@@ -189,17 +207,16 @@ def _fewer(ready: int, pending: tuple[tuple[float, int], ...], less: int) -> tup
     return ready - less, tuple(left)
 
 
-def leader(accounts: tuple[Account, ...], reserves: dict[tuple[float, bool], float], terms: Terms) -> int:
-    """The law that the real fleet follows: the cheapest; of those with its head-room that are not much dearer, the one
-    that keeps the largest reserve.
+def leader(accounts: tuple[Account, ...], last: int | None, kept: Mapping[Reserve, float], terms: Terms) -> int:
+    """The law that the real fleet follows: of those that keep ready what the ``last`` one did, the cheapest, unless
+    another kind is cheaper by what being caught once costs.
 
     Without that the fleet would give up a reserve as soon as a law that has none is a little cheaper: always just
-    before the reserve is needed again. What may be lost by waiting is what being caught once would cost.
+    before the reserve is needed again.
     """
     best = min(range(len(LAWS)), key=lambda index: accounts[index].price)
-    highest = max(kept for (_, relative), kept in reserves.items() if relative == LAWS[best].relative)
-    caught = terms.late_price * highest * (terms.startup + DETECTION_SECONDS)
-    near = max(accounts[best].price * NEARLY, accounts[best].price + PATIENCE_OF_LAWS * caught)
-    kind = LAWS[best].head_room, LAWS[best].relative
-    same = [i for i, law in enumerate(LAWS) if (law.head_room, law.relative) == kind and accounts[i].price <= near]
-    return max(same, key=lambda index: (reserves[LAWS[index].keep, LAWS[index].relative], -accounts[index].price))
+    if last is None:
+        return best
+    same = [index for index, law in enumerate(LAWS) if law.reserve is LAWS[last].reserve]
+    stay = min(same, key=lambda index: accounts[index].price)
+    return stay if accounts[stay].price <= accounts[best].price + caught(max(kept.values()), terms) else best

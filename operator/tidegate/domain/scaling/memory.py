@@ -9,12 +9,13 @@ from tidegate.api.autoscaling import ScalingMemory
 from tidegate.domain.scaling.batches import Batches
 from tidegate.domain.scaling.capacity import Capacity
 from tidegate.domain.scaling.correction import Correction
-from tidegate.domain.scaling.forecast import Demand, Surprise
+from tidegate.domain.scaling.forecast import Demand
 from tidegate.domain.scaling.laws import LAWS, Account
 from tidegate.domain.scaling.limits import Past
+from tidegate.domain.scaling.phases import Phase, Phases
 from tidegate.domain.scaling.policy import State
 
-VERSION = 1
+VERSION = 2
 
 
 def remembered(state: State) -> ScalingMemory:
@@ -23,8 +24,9 @@ def remembered(state: State) -> ScalingMemory:
     return ScalingMemory(
         version=VERSION,
         capacity=_short(_capacity(capacity)) if capacity else [],
-        demand=_short([demand.fast, demand.level, demand.base, demand.slow, demand.trend, demand.age]),
-        surprises=_short(number for s in state.surprises for number in (s.time, s.peak, s.ratio)),
+        demand=_short([demand.fast, demand.level, demand.base, demand.slow, demand.trend, demand.age, demand.before]),
+        phases=_short(number for p in state.phases.ended for number in (p.rose, p.seconds, p.peak, p.ratio)),
+        phase=_short([state.phases.since or 0.0, state.phases.rose, state.phases.left]),
         prices=_short(account.price for account in state.accounts),
         recommended=_short(number for pair in state.past.recommended for number in pair),
         sizes=_short(number for pair in state.past.sizes for number in pair),
@@ -36,21 +38,31 @@ def remembered(state: State) -> ScalingMemory:
 def recalled(memory: ScalingMemory | None) -> State:
     """The state from its wire form; the state of a policy that knows nothing when there is none, or it is of another
     version or of other laws. What is recalled decides nothing before the first look."""
-    if memory is None or memory.version != VERSION or len(memory.capacity) != 10 or len(memory.demand) != 6:
+    if memory is None or memory.version != VERSION or len(memory.capacity) != 10 or len(memory.demand) != 7:
         return State()
     rate, seconds, evidence, saturated, batch, *line = memory.capacity
+    fast, level, base, slow, trend, age, before = memory.demand
     if min(rate, seconds, saturated, batch) <= 0:
         return State()
     fits = len(memory.prices) == len(LAWS)
     return State(
         capacity=Capacity(rate, seconds, evidence, saturated, batch, Batches(*line)),
-        demand=Demand(*memory.demand),
-        surprises=tuple(Surprise(*three) for three in _groups(memory.surprises, 3)),
+        demand=Demand(fast, level, base, slow, trend, age, before),
+        phases=_phases(memory),
         accounts=tuple(Account(price, 0) for price in memory.prices) if fits else (),
         correction=Correction(memory.correction),
         last_arrival=memory.last_arrival,
         past=Past(_pairs(memory.recommended), _pairs(memory.sizes)),
     )
+
+
+def _phases(memory: ScalingMemory) -> Phases:
+    """None where nothing was seen yet."""
+    if len(memory.phase) != 3 or not memory.phase[0]:
+        return Phases()
+    since, rose, left = memory.phase
+    ended = (Phase(bool(r), seconds, peak, ratio) for r, seconds, peak, ratio in _groups(memory.phases, 4))
+    return Phases(tuple(ended), since, bool(rose), left)
 
 
 def _capacity(capacity: Capacity) -> list[float]:

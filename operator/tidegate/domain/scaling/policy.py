@@ -8,15 +8,17 @@ from math import sqrt
 from tidegate.domain.scaling import laws
 from tidegate.domain.scaling.capacity import Capacity
 from tidegate.domain.scaling.correction import Correction
-from tidegate.domain.scaling.forecast import Demand, Surprise, continued, left, refreshed, remember
+from tidegate.domain.scaling.forecast import Demand, fell
 from tidegate.domain.scaling.laws import Account, Terms
 from tidegate.domain.scaling.limits import Limits, Past, bound
+from tidegate.domain.scaling.phases import Phases, risks
 from tidegate.domain.scaling.window import Sample, Window, fault
 
 DEFAULT_STARTUP_SECONDS = 60.0
 SETTLING_SECONDS = 60.0
 STEADY_SECONDS = 10.0
 KEPT_SECONDS = 20.0
+WISH_SECONDS = 10.0
 BATCHES_IN_TIME = 2.0
 """A batch may take the objective over this: a request waits for the one that runs, then for its own."""
 TAIL = 0.5
@@ -82,10 +84,10 @@ class Policy:
 class State:
     """Everything that is remembered from look to look.
 
-    ``seen`` is the time of the last good sample, ``since`` of the first one. ``highest`` are forecasts and ``wishes``
-    sizes of the last start-up time that no later one exceeds. ``caught``: demand is beyond what a fleet that follows
-    it would serve now. ``clogged`` replicas have a queue from an overload, of ``queue`` replica seconds. ``ready``
-    replicas were there ``ready_since``.
+    ``seen`` is the time of the last good sample, ``since`` of the first one. ``highest`` are forecasts of the last
+    start-up time and ``wishes`` sizes of the last seconds that no later one exceeds. ``law`` is the one that was
+    followed last. ``caught``: demand is beyond what a fleet that follows it would serve now. ``clogged`` replicas have
+    a queue from an overload, of ``queue`` replica seconds. ``ready`` replicas were there ``ready_since``.
     """
 
     seen: float | None = None
@@ -94,9 +96,10 @@ class State:
     capacity: Capacity | None = None
     demand: Demand = field(default_factory=Demand)
     highest: tuple[tuple[float, float], ...] = ()
-    surprises: tuple[Surprise, ...] = ()
+    phases: Phases = field(default_factory=Phases)
     caught: bool = False
     accounts: tuple[Account, ...] = ()
+    law: int | None = None
     correction: Correction = field(default_factory=Correction)
     wishes: tuple[tuple[float, int], ...] = ()
     queue: float = 0.0
@@ -154,7 +157,7 @@ def _terms(policy: Policy, window: Window, state: State, sample: Sample, capacit
         time=sample.time,
         seconds=sample.seconds,
         now=sample.rate / rate,
-        follow=max((value for _, value in state.highest), default=0.0) / rate,
+        follow=max(state.phases.may_be(demand.glimpse), *(value for _, value in state.highest), 0.0) / rate,
         level=demand.level / rate,
         base=demand.base / rate,
         rate=rate,
@@ -189,13 +192,12 @@ def _after(policy: Policy, window: Window, state: State, sample: Sample) -> Stat
         ready_since=ready_since,
     )
     terms = _terms(policy, window, state, sample, capacity)
-    accounts = state.accounts or laws.opening(terms.level)
+    accounts = state.accounts or laws.opening(terms)
     if first:
         accounts = tuple(Account(account.price, max(window.wanted, 1)) for account in accounts)
-    kept = laws.reserves(state.surprises, terms)
+    kept = laws.reserves(state.phases, terms)
     accounts = tuple(
-        laws.play(account, law, kept[law.keep, law.relative], terms)
-        for account, law in zip(accounts, laws.LAWS, strict=True)
+        laws.play(account, law, kept[law.reserve], terms) for account, law in zip(accounts, laws.LAWS, strict=True)
     )
     slots = window.instances * window.max_batch
     queue, clogged = _clogged(state, sample, slots, terms)
@@ -209,13 +211,13 @@ def _after(policy: Policy, window: Window, state: State, sample: Sample) -> Stat
 def _demanded(state: State, sample: Sample, startup: float) -> State:
     """Demand with one more look, its forecast, and what it fell from."""
     demand = state.demand.after(sample.rate, sample.seconds)
-    surprises = refreshed(state.surprises, demand, sample.time)
-    if left(state.demand, demand):
-        before = state.demand
-        surprises = remember(surprises, Surprise(sample.time, before.level, before.level / max(before.base, 1e-9)))
+    phases = state.phases if state.phases.since is not None else Phases(since=sample.time)
     ahead, keep = demand.ahead(startup), max(startup, KEPT_SECONDS)
     highest = (*((t, v) for t, v in state.highest if t > sample.time - keep and v > ahead), (sample.time, ahead))
-    return replace(state, demand=demand, surprises=surprises, highest=highest)
+    if fell(state.demand, demand):
+        # Whether it comes back is a question of its own, which the laws answer.
+        phases, highest = phases.fell(sample.time, state.demand.level), highest[-1:]
+    return replace(state, demand=demand, phases=phases, highest=highest)
 
 
 def _clogged(state: State, sample: Sample, slots: int, terms: Terms) -> tuple[float, int]:
@@ -233,10 +235,13 @@ def _surprised(state: State, reference: Account, terms: Terms) -> State:
         return replace(state, caught=False)
     # The mean since a jump is uncertain at first: what is remembered is what demand was at least.
     peak = max(state.demand.level - sqrt(state.demand.level / state.demand.age), 0.0)
-    if state.caught and state.surprises:
-        return replace(state, surprises=continued(state.surprises, peak))
-    base = max(state.demand.base, terms.rate * 0.1)
-    return replace(state, caught=True, surprises=remember(state.surprises, Surprise(terms.time, peak, peak / base)))
+    if state.caught:
+        return replace(state, phases=state.phases.higher(peak))
+    from_level = state.demand.before if state.demand.age < KEPT_SECONDS else state.demand.base
+    ratio = peak / max(from_level, terms.rate * 0.1)
+    # A fleet that shrank too far after a fall is caught without a jump.
+    phases = state.phases.jumped(terms.time, peak, ratio) if ratio > 1 else state.phases
+    return replace(state, caught=True, phases=phases)
 
 
 def _conclude(
@@ -244,13 +249,13 @@ def _conclude(
 ) -> tuple[Decision, State]:
     """The size that the leading law wants, kept long enough, and within all bounds."""
     terms = _terms(policy, window, state, sample, capacity)
-    reserves = laws.reserves(state.surprises, terms)
-    law = laws.LAWS[laws.leader(state.accounts, reserves, terms)]
-    kept, extra = reserves[law.keep, law.relative], laws.drain(state.queue, state.clogged, terms)
+    reserves = laws.reserves(state.phases, terms)
+    leader = laws.leader(state.accounts, state.law, reserves, terms)
+    law = laws.LAWS[leader]
+    kept, extra = reserves[law.reserve], laws.drain(state.queue, state.clogged, terms)
     wish = laws.wanted(law, kept, extra, terms)
-    # Stopping a replica and starting it again within one start-up time costs more than keeping it.
-    keep = max(terms.startup, KEPT_SECONDS)
-    wishes = (*((t, n) for t, n in state.wishes if now - keep < t <= now and n > wish), (now, wish))
+    # A size that chance moves to and fro is not followed down.
+    wishes = (*((t, n) for t, n in state.wishes if now - WISH_SECONDS < t <= now and n > wish), (now, wish))
     wish = max(wish, min(wishes[0][1], window.wanted))
     reason = _why(policy, state, terms, kept > terms.follow, extra > 0)
     wish, reason = _special(policy, window, state, sample, terms, wish, reason, now)
@@ -267,7 +272,7 @@ def _conclude(
         "starting": float(sample.starting),
         "reserve": kept * terms.rate,
         "headRoom": law.head_room,
-        "keep": law.keep,
+        "jumpsPerHour": 3600 * sum(risk.chance for risk in risks(state.phases, sample.time, terms.startup)),
         "queueSeconds": state.queue,
         "extra": extra,
         "lateShare": state.correction.late_share,
@@ -275,7 +280,7 @@ def _conclude(
     }
     rounded = {name: round(value, 3) for name, value in inputs.items()}
     decision = Decision(bounded.replicas, reason, MESSAGES[reason], rounded)
-    return decision, replace(state, past=bounded.past, wishes=wishes)
+    return decision, replace(state, past=bounded.past, wishes=wishes, law=leader)
 
 
 def _why(policy: Policy, state: State, terms: Terms, reserve: bool, overload: bool) -> ScalingReason:
