@@ -105,15 +105,18 @@ def test_a_quota_that_stops_growth_is_waited_for_without_winding_up() -> None:
     assert all(moment.slow < MODEL.limit for moment in outcome.timeline if moment.time > 360)
 
 
-def test_flapping_load_does_not_make_the_fleet_flap() -> None:
-    """Expected: demand that alternates every 10 s between 10 and 60 requests a second, faster than a replica starts,
-    gets a fleet for the higher rate; once that is learned it changes rarely, and hardly a request is late."""
+@pytest.mark.parametrize("startup", [15.0, 60.0])
+@pytest.mark.parametrize("every", [4, 10])
+def test_flapping_load_does_not_make_the_fleet_flap(every: int, startup: float) -> None:
+    """Expected: demand that alternates between 10 and 60 requests a second, faster than a replica starts, gets a fleet
+    for the higher rate and not much more; once that is learned it changes rarely, and hardly a request is late."""
     random = np.random.default_rng(3)
-    rates = np.where(np.arange(SECONDS) // 10 % 2, 60.0, 10.0)
+    rates = np.where(np.arange(SECONDS) // every % 2, 60.0, 10.0)
     counts = random.poisson(rates)
     times = np.sort(np.repeat(np.arange(SECONDS), counts) + random.random(counts.sum()))
-    outcome, _ = play(arrivals=tuple(times.tolist()))
+    outcome, _ = play(arrivals=tuple(times.tolist()), model=replace(MODEL, startup=startup))
     later = [moment for moment in outcome.timeline if moment.time > 300]
     assert sum(a.wanted != b.wanted for a, b in itertools.pairwise(later)) <= 30
     assert min(moment.ready for moment in later) >= 11
+    assert max(moment.wanted for moment in later) <= 24
     assert np.mean([moment.slow < MODEL.limit for moment in later]) > 0.97

@@ -8,7 +8,7 @@ from math import sqrt
 from tidegate.domain.scaling import laws
 from tidegate.domain.scaling.capacity import Capacity
 from tidegate.domain.scaling.correction import Correction
-from tidegate.domain.scaling.forecast import Demand, fell
+from tidegate.domain.scaling.forecast import FALLEN, Demand, fell
 from tidegate.domain.scaling.laws import Account, Terms
 from tidegate.domain.scaling.limits import Limits, Past, bound
 from tidegate.domain.scaling.phases import Phases, risks
@@ -18,7 +18,6 @@ DEFAULT_STARTUP_SECONDS = 60.0
 SETTLING_SECONDS = 60.0
 STEADY_SECONDS = 10.0
 KEPT_SECONDS = 20.0
-WISH_SECONDS = 10.0
 BATCHES_IN_TIME = 2.0
 """A batch may take the objective over this: a request waits for the one that runs, then for its own."""
 TAIL = 0.5
@@ -157,7 +156,7 @@ def _terms(policy: Policy, window: Window, state: State, sample: Sample, capacit
         time=sample.time,
         seconds=sample.seconds,
         now=sample.rate / rate,
-        follow=max(state.phases.may_be(demand.glimpse), *(value for _, value in state.highest), 0.0) / rate,
+        follow=max(demand.glimpse, *(value for _, value in state.highest), 0.0) / rate,
         level=demand.level / rate,
         base=demand.base / rate,
         rate=rate,
@@ -213,11 +212,19 @@ def _demanded(state: State, sample: Sample, startup: float) -> State:
     demand = state.demand.after(sample.rate, sample.seconds)
     phases = state.phases if state.phases.since is not None else Phases(since=sample.time)
     ahead, keep = demand.ahead(startup), max(startup, KEPT_SECONDS)
-    highest = (*((t, v) for t, v in state.highest if t > sample.time - keep and v > ahead), (sample.time, ahead))
+    recent = tuple((t, v) for t, v in state.highest if t > sample.time - keep)
+    highest = (*((t, v) for t, v in recent if v > ahead), (sample.time, ahead))
+    if demand.glimpse:
+        # Only what is beyond everything of late is new; what comes and goes all the time has been seen whole.
+        new = demand.level * FALLEN > max((value for _, value in recent), default=0.0)
+        demand = replace(demand, glimpse=phases.may_be(demand.glimpse) if new else 0.0)
+    caught = state.caught
     if fell(state.demand, demand):
         # Whether it comes back is a question of its own, which the laws answer.
-        phases, highest = phases.fell(sample.time, state.demand.level), highest[-1:]
-    return replace(state, demand=demand, phases=phases, highest=highest)
+        phases = phases.fell(sample.time, state.demand.level)
+        highest = (*((min(t, sample.time + KEPT_SECONDS - keep), v) for t, v in highest[:-1]), highest[-1])
+        caught = False
+    return replace(state, demand=demand, phases=phases, highest=highest, caught=caught)
 
 
 def _clogged(state: State, sample: Sample, slots: int, terms: Terms) -> tuple[float, int]:
@@ -255,7 +262,7 @@ def _conclude(
     kept, extra = reserves[law.reserve], laws.drain(state.queue, state.clogged, terms)
     wish = laws.wanted(law, kept, extra, terms)
     # A size that chance moves to and fro is not followed down.
-    wishes = (*((t, n) for t, n in state.wishes if now - WISH_SECONDS < t <= now and n > wish), (now, wish))
+    wishes = (*((t, n) for t, n in state.wishes if now - KEPT_SECONDS < t <= now and n > wish), (now, wish))
     wish = max(wish, min(wishes[0][1], window.wanted))
     reason = _why(policy, state, terms, kept > terms.follow, extra > 0)
     wish, reason = _special(policy, window, state, sample, terms, wish, reason, now)
