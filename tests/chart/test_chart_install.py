@@ -11,6 +11,7 @@ import pytest
 import devcluster
 from charts import generate
 from devcluster.gotools import kubectl
+from devcluster.ward import warded
 
 Run = Callable[..., str]
 
@@ -24,7 +25,7 @@ CRD = "crd/modeldeployments.tidegate.dev"
 def run() -> Iterator[Run]:
     """Run a program against a control plane without nodes and return what it prints."""
     checkout = hashlib.sha256(str(generate.ROOT).encode()).hexdigest()[:8]
-    cluster = devcluster.up(name=f"chart-{checkout}", control_plane_only=True)
+    name = f"chart-{checkout}"
 
     def command(*arguments: str | Path, fails: bool = False) -> str:
         line = [*map(str, arguments), "--kubeconfig", str(cluster.kubeconfig)]
@@ -32,12 +33,14 @@ def run() -> Iterator[Run]:
         assert (result.returncode != 0) == fails, f"{line}: {result.stdout}{result.stderr}"
         return result.stdout
 
-    try:
-        for namespace in (SYSTEM, generate.OVERLAY_NAMESPACE):
-            command(kubectl(), "create", "namespace", namespace)
-        yield command
-    finally:
-        cluster.down()
+    with warded(name):
+        cluster = devcluster.up(name=name, control_plane_only=True)
+        try:
+            for namespace in (SYSTEM, generate.OVERLAY_NAMESPACE):
+                command(kubectl(), "create", "namespace", namespace)
+            yield command
+        finally:
+            cluster.down()
 
 
 @pytest.fixture(scope="module")

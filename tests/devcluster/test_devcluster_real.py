@@ -109,6 +109,26 @@ def test_an_up_that_was_killed_half_way_is_recovered_by_the_next(seconds: float)
     assert devcluster.up(NAMES[0], driver="host").status().healthy
 
 
+OWNER = """
+import sys, time, devcluster
+from devcluster.ward import warded
+with warded(sys.argv[1]):
+    devcluster.up(sys.argv[1], control_plane_only=True)
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_cluster_does_not_outlive_the_process_that_wanted_it(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", OWNER, NAMES[0]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"up\n"
+        os.killpg(owner.pid, number)
+        until(lambda: not any(traces(NAMES[0]).values()), "the cluster to go with its owner")
+
+
 def test_an_existing_cluster_is_used_and_left_as_it_was() -> None:
     owner = devcluster.up(NAMES[0], control_plane_only=True)
     owner.add_simulated_nodes(SimulatedNodes(count=2, tainted=False))

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import e2e_models
@@ -15,6 +16,7 @@ from e2e_world import STORE_NAMESPACE, Space, World
 
 import devcluster
 from devcluster.progress import Progress
+from devcluster.ward import warded
 from examples.digits.installation import Platform, reach, samples, start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,8 +81,11 @@ def _store(platform: Platform) -> str:
 
 @pytest.fixture(scope="session")
 def world(progress: Progress, bundles: dict[str, Bundle]) -> Iterator[World]:
-    """The cluster, with the bundles in its store. What a killed run left of it is replaced."""
+    """The cluster, with the bundles in its store."""
     name = f"e2e-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
+    ward = ExitStack()
+    if not os.environ.get(KEEP):
+        ward.enter_context(warded(name))
     try:
         platform = start(name, progress, chart_values=CHART_VALUES)
         with progress.step("artifact store"):
@@ -97,6 +102,7 @@ def world(progress: Progress, bundles: dict[str, Bundle]) -> Iterator[World]:
         if not os.environ.get(KEEP):
             with progress.step("taking the cluster down"):
                 devcluster.find(name).down()
+        ward.close()
 
 
 @pytest.fixture(scope="module")

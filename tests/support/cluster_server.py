@@ -11,6 +11,7 @@ from typing import Any
 from kubernetes import client, config
 
 import devcluster
+from devcluster.ward import warded
 from tidegate.adapters.api import ApiServer
 from tidegate.adapters.errors import NotFound
 from tidegate.api.crd import crd
@@ -30,11 +31,13 @@ def eventually(check: Callable[[], object], what: str, seconds: float = 30) -> N
 def control_plane(tier: str) -> Iterator[Path]:
     """The administrator's kubeconfig of a control plane without nodes; one for each tier and checkout."""
     checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
-    cluster = devcluster.up(name=f"{tier}-{checkout}", control_plane_only=True)
-    try:
-        yield cluster.kubeconfig
-    finally:
-        cluster.down()
+    name = f"{tier}-{checkout}"
+    with warded(name):
+        cluster = devcluster.up(name=name, control_plane_only=True)
+        try:
+            yield cluster.kubeconfig
+        finally:
+            cluster.down()
 
 
 def connect(kubeconfig: Path) -> client.ApiClient:
