@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from source_onnx import save_network
 
 from model_packager.errors import InvalidUsage, ParityFailed
@@ -56,6 +56,16 @@ def test_a_reduced_model_keeps_its_contract_and_says_what_it_lost(
     kinds = {tensor.data_type for tensor in model.graph.initializer}
     assert (TensorProto.FLOAT16 if precision == "fp16" else TensorProto.INT8) in kinds
     assert f"computes in {precision}" in (tmp_path / "out/README.md").read_text()
+
+
+def test_no_processor_overflows_on_the_weights_of_an_int8_model(network: Path, tmp_path: Path) -> None:
+    """Two products of 255 and a weight must fit into 16 bits, where processors have no 8-bit dot product."""
+    _export(network, tmp_path / "out", precision="int8")
+    model = onnx.load(tmp_path / "out/models/m/1/model.onnx")
+    tensors = [numpy_helper.to_array(t) for t in model.graph.initializer if t.data_type == TensorProto.INT8]
+    weights = [tensor for tensor in tensors if tensor.any()]
+    assert weights
+    assert all(2 * 255 * int(abs(tensor.astype(int)).max()) <= 32767 for tensor in weights)
 
 
 def test_every_recorded_case_can_be_replayed_within_the_recorded_tolerance(network: Path, tmp_path: Path) -> None:
