@@ -70,6 +70,11 @@ class Terms:
     least: int
     most: int
 
+    @property
+    def caught_seconds(self) -> float:
+        """How long requests are late after a jump that nothing was ready for."""
+        return self.startup + CAUGHT_SECONDS
+
 
 @dataclass(frozen=True)
 class Account:
@@ -88,7 +93,7 @@ class Account:
 
 def caught(demand: float, terms: Terms) -> float:
     """What a jump to ``demand`` replicas costs a fleet that is not ready for it, in replica seconds."""
-    return terms.late_price * demand * (terms.startup + CAUGHT_SECONDS)
+    return terms.late_price * demand * terms.caught_seconds
 
 
 def opening(terms: Terms) -> tuple[Account, ...]:
@@ -104,7 +109,7 @@ def opening(terms: Terms) -> tuple[Account, ...]:
 
 def reserves(phases: Phases, terms: Terms) -> dict[Reserve, float]:
     """The demand, in replicas, that each kind of law keeps ready for because of what happened before."""
-    ahead = terms.startup + CAUGHT_SECONDS
+    ahead = terms.caught_seconds
     kept = {Reserve.NOTHING: 0.0}
     may = risks(phases, terms.time, ahead)
     for kind in (Reserve.RATE, Reserve.RATIO):

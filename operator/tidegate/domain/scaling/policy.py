@@ -279,7 +279,7 @@ def _conclude(
         "starting": float(sample.starting),
         "reserve": kept * terms.rate,
         "headRoom": law.head_room,
-        "jumpsPerHour": 3600 * sum(risk.chance for risk in risks(state.phases, sample.time, terms.startup)),
+        "jumpsPerHour": 3600 * sum(risk.chance for risk in risks(state.phases, sample.time, terms.caught_seconds)),
         "queueSeconds": state.queue,
         "extra": extra,
         "lateShare": state.correction.late_share,
