@@ -174,12 +174,20 @@ class Sender:
         self._idle.append(chosen)
 
 
+def end_with(parent: int, stop: threading.Event) -> None:
+    """Stop when the process that wanted the load has ended, however it ended."""
+    while not stop.wait(1.0):
+        if os.getppid() != parent:
+            stop.set()
+
+
 def main() -> None:
-    """Run the plan on standard input into the file named by the one argument, until SIGTERM."""
+    """Run the plan on standard input into the file named by the one argument, until SIGTERM or the parent's end."""
     fields = json.load(sys.stdin)
     plan = Plan(**fields | {"rates": {k: (float(r), int(n)) for k, (r, n) in fields["rates"].items()}})
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=end_with, args=(os.getppid(), stop), daemon=True).start()
     with Path(sys.argv[1]).open("w", buffering=1) as out, ThreadPoolExecutor(MOST_IN_FLIGHT) as pool:
         senders = [threading.Thread(target=Sender(k, plan, pool, out.write).run, args=(stop,)) for k in plan.rates]
         for thread in senders:
