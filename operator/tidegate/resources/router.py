@@ -11,14 +11,36 @@ from tidegate.resources.settings import Settings
 
 VIEWS_PORT = 9902
 LEAVE_SECONDS = 12
+LONGEST_SECONDS = 300
 EXIT_SLACK = 15
 ROUTER_UID = 10001
-LEAVE = (
-    "exec 3<>/dev/tcp/127.0.0.1/9901; "
-    r"printf 'POST /healthcheck/fail HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n' >&3; "
-    f"cat <&3; sleep {LEAVE_SECONDS}"
-)
-"""Before it stops, a router asks every client to move to another connection, and goes on answering meanwhile."""
+LEAVE = r"""
+ask() {
+  exec 3<>/dev/tcp/127.0.0.1/9901
+  printf '%s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n' "$1" >&3
+  cat <&3
+  exec 3>&-
+}
+active() {
+  ask 'GET /stats?filter=^http[.].*[.]downstream_rq_active$' | {
+    total=0
+    while read -r name count; do
+      case $name in http.tidegate-router-*) ;; http.*) total=$((total + count)) ;; esac
+    done
+    echo "$total"
+  }
+}
+ask 'POST /healthcheck/fail'
+sleep SECONDS
+while [ "$(active)" -gt 1 ]; do sleep 1; done
+"""
+"""Before it stops, a router asks every client to move to another connection, and goes on answering meanwhile; then it
+waits for the requests that it still has. One of those that Envoy counts is the question itself."""
+
+
+def leave(seconds: int = LEAVE_SECONDS) -> str:
+    """The script that a router runs before it stops; clients have ``seconds`` to move."""
+    return LEAVE.replace("SECONDS", str(seconds))
 
 
 def config_map(
@@ -62,11 +84,15 @@ def _container(settings: Settings) -> Manifest:
             {"name": "ready", "containerPort": READY_PORT},
         ],
         "resources": {"requests": dict(settings.router_requests), "limits": dict(settings.router_limits)},
-        # The listener comes with the dynamic configuration: Envoy's own answer is good even without any.
+        # The listener comes with the dynamic configuration: Envoy's own answer is good even without any. A router that
+        # ends is known without the probe, so it is in no hurry to fail: on a node without processor time it would take
+        # all routers out of the Service at once. Clients are refused then, and those that connect in the moment in
+        # which the first is put back are never answered: kube-proxy lifts the refusal before it knows the address.
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": READY_PORT},
             "periodSeconds": 1,
-            "failureThreshold": 2,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
         },
         "livenessProbe": {
             "httpGet": {"path": "/server_info", "port": VIEWS_PORT},
@@ -74,7 +100,7 @@ def _container(settings: Settings) -> Manifest:
             "periodSeconds": 10,
             "timeoutSeconds": 5,
         },
-        "lifecycle": {"preStop": {"exec": {"command": ["/bin/bash", "-c", LEAVE]}}},
+        "lifecycle": {"preStop": {"exec": {"command": ["/bin/bash", "-c", leave()]}}},
         "securityContext": container_security(),
         "volumeMounts": [
             {"name": "config", "mountPath": FOLDER, "readOnly": True},
@@ -107,7 +133,7 @@ def deployment(namespace: str, shard: int, owners: tuple[Owner, ...], settings: 
                 "spec": {
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
-                    "terminationGracePeriodSeconds": LEAVE_SECONDS + EXIT_SLACK,
+                    "terminationGracePeriodSeconds": LEAVE_SECONDS + LONGEST_SECONDS + EXIT_SLACK,
                     "securityContext": pod_security(ROUTER_UID),
                     "topologySpreadConstraints": [spread],
                     "containers": [_container(settings)],

@@ -170,9 +170,8 @@ def test_a_router_asks_clients_to_leave_and_has_time_for_it() -> None:
     shell = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert shell[:2] == ["/bin/bash", "-c"]
     assert "POST /healthcheck/fail" in shell[2]
-    sleep = int(shell[2].rpartition("sleep ")[2])
-    assert sleep >= 10
-    assert spec["terminationGracePeriodSeconds"] > sleep + 10
+    assert "sleep 12\n" in shell[2]
+    assert spec["terminationGracePeriodSeconds"] >= 12 + 300 + 10, "a request may take minutes"
 
 
 def test_a_pod_is_ready_when_its_model_is_and_is_killed_only_when_triton_is_dead() -> None:
@@ -186,7 +185,9 @@ def test_a_pod_is_ready_when_its_model_is_and_is_killed_only_when_triton_is_dead
 
 def test_a_router_is_ready_by_what_its_configuration_brings_and_alive_by_its_own_answer() -> None:
     envoy = PODS["Deployment/tidegate-router"]["containers"][0]
-    assert envoy["readinessProbe"]["httpGet"]["port"] == 9903
+    ready = envoy["readinessProbe"]
+    assert ready["httpGet"]["port"] == 9903
+    assert ready["timeoutSeconds"] * ready["failureThreshold"] >= 30, "a busy node does not take every router out"
     assert envoy["livenessProbe"]["httpGet"] == {"path": "/server_info", "port": 9902}
 
 
