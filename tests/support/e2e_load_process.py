@@ -189,15 +189,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=end_with, args=(os.getppid(), stop), daemon=True).start()
     with Path(sys.argv[1]).open("w", buffering=1) as out, ThreadPoolExecutor(MOST_IN_FLIGHT) as pool:
-        senders = [threading.Thread(target=Sender(k, plan, pool, out.write).run, args=(stop,)) for k in plan.rates]
-        for thread in senders:
+        senders = [Sender(kind, plan, pool, out.write) for kind in plan.rates]
+        threads = [threading.Thread(target=sender.run, args=(stop,)) for sender in senders]
+        for thread in threads:
             thread.start()
-        for thread in senders:
+        for thread in threads:
             thread.join()
+    # Every request has ended and is written. gRPC may wait for ever when a channel is closed, and nothing closes one as
+    # long as the senders are known.
+    os._exit(0)
 
 
 if __name__ == "__main__":
     main()
-    # Every request has ended and is written. What is left are gRPC's own threads, for which the interpreter's shutdown
-    # may wait for ever.
-    os._exit(0)
