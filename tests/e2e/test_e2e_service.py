@@ -72,7 +72,8 @@ class Direct(Serving):
         self.space.say(load.summary())
         failures = sorted(load.failures(), key=lambda r: r.at)
         failed = Counter(r.kind for r in failures)
-        told = json.dumps([(r.at, r.kind, r.error[:160]) for r in failures[:8]], indent=1)
+        worst = sorted(failures, key=lambda r: r.kind != "fresh")[:8]
+        told = json.dumps([(r.at - self.moved, r.kind, r.milliseconds, r.error[:160]) for r in worst], indent=1)
         span = failures[-1].at - failures[0].at if failures else 0.0
         self.space.say(f"failed by kind: {dict(failed)} in {span:.1f} s")
         assert failed["fresh"] == 0, told

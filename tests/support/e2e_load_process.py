@@ -67,7 +67,11 @@ def bundle(plan: Plan, sent: list[float], got: list[float]) -> str:
 
 def dropped(connection: http.client.HTTPConnection) -> bool:
     """True when the server has closed a connection that nothing is asked on, as HTTP clients look before they ask."""
-    return connection.sock is not None and bool(select.select([connection.sock], [], [], 0)[0])
+    if connection.sock is None:
+        return False
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Http:
@@ -77,6 +81,7 @@ class Http:
         self._plan = plan
         self._fresh = fresh
         self._connection = http.client.HTTPConnection(plan.http, timeout=TIMEOUT)
+        self._used = 0.0
 
     def ask(self, values: list[float]) -> str:
         """Send one request and check its answer; returns the revision."""
@@ -85,13 +90,17 @@ class Http:
         host = {"Host": self._plan.http_host} if self._plan.http_host else {}
         if self._plan.direct and dropped(self._connection):
             self._connection.close()
+        kept = self._connection.sock is not None
         try:
             self._connection.request("POST", path, body, host)
             answer = self._connection.getresponse()
             said = answer.read()
-        except BaseException:
+        except BaseException as error:
+            if kept:
+                error.add_note(f"on a connection that was last used {time.monotonic() - self._used:.1f} s ago")
             self._connection.close()
             raise
+        self._used = time.monotonic()
         if self._fresh:
             self._connection.close()
         if answer.status != 200:
@@ -139,7 +148,7 @@ def lane(kind: str, plan: Plan) -> Http | Grpc:
 
 
 class Sender:
-    """Sends one kind at its rate. A request that finds every connection busy gets one of its own."""
+    """Sends one kind at its rate. A request that finds every connection busy when it leaves gets one of its own."""
 
     def __init__(self, kind: str, plan: Plan, pool: ThreadPoolExecutor, tell: Callable[[str], object]) -> None:
         self._kind = kind
@@ -156,20 +165,21 @@ class Sender:
         for turn in itertools.count():
             if stop.wait(max(0.0, due - time.monotonic())):
                 return
-            try:
-                chosen = self._idle.popleft()
-            except IndexError:
-                chosen = lane(self._kind, self._plan)
-            self._pool.submit(self._one, chosen, turn)
+            self._pool.submit(self._one, turn)
             due += self._period
 
-    def _one(self, chosen: Http | Grpc, turn: int) -> None:
+    def _one(self, turn: int) -> None:
+        try:
+            chosen = self._idle.popleft()
+        except IndexError:
+            chosen = lane(self._kind, self._plan)
         begun, at = time.time(), time.monotonic()
         revision, error = "", ""
         try:
             revision = chosen.ask([float((turn + i) % 97) for i in range(WIDTH)])
         except Exception as problem:  # whatever a client raises is a failed request
-            error = " ".join(f"{type(problem).__name__}: {problem}".split())[:400]
+            notes = "; ".join(getattr(problem, "__notes__", ()))
+            error = " ".join(f"{type(problem).__name__}: {problem} {notes}".split())[:400]
         self._tell(f"{begun:.6f}\t{self._kind}\t{1000 * (time.monotonic() - at):.2f}\t{revision}\t{error}\n")
         self._idle.append(chosen)
 
