@@ -138,27 +138,18 @@ def _failing(graph: onnx.GraphProto) -> None:
     _add_to_answer(graph, nodes, "row")
 
 
-def _slow(graph: onnx.GraphProto) -> None:
-    """Multiplies large matrices of zeros before it answers."""
-    size, rounds = 320, 8
-    graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((size, size), dtype=np.float32), "matrix"))
-    nodes = [
-        helper.make_node("Sub", ["x", "x"], ["nought"]),
-        helper.make_node("ReduceSum", ["nought"], ["total"], keepdims=0),
-        helper.make_node("Add", ["matrix", "total"], ["round-0"]),
-    ]
-    nodes += [helper.make_node("MatMul", [f"round-{n}", f"round-{n}"], [f"round-{n + 1}"]) for n in range(rounds)]
-    nodes.append(helper.make_node("ReduceSum", [f"round-{rounds}"], ["rest"], keepdims=0))
-    _add_to_answer(graph, nodes, "rest")
+def _on_device(milliseconds: int, *, batched: bool) -> Callable[[Path], None]:
+    """Runs that take so long on every machine, because they need no CPU; one by one unless ``batched``."""
 
+    def write(model: Path) -> None:
+        for config in (model / "config.pbtxt", model / "configs" / "cpu.pbtxt"):
+            found = text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
+            if not batched:
+                found.ClearField("dynamic_batching")
+            found.parameters["emulated_device_milliseconds"].string_value = str(milliseconds)
+            config.write_text(text_format.MessageToString(found))
 
-def _heavy(model: Path) -> None:
-    """Takes 50 ms for each request and answers them one by one: a pod serves at most 20 a second, and needs no CPU."""
-    for config in (model / "config.pbtxt", model / "configs" / "cpu.pbtxt"):
-        found = text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
-        found.ClearField("dynamic_batching")
-        found.parameters["emulated_device_milliseconds"].string_value = "50"
-        config.write_text(text_format.MessageToString(found))
+    return write
 
 
 def _lying(graph: onnx.GraphProto) -> None:
@@ -174,8 +165,8 @@ def _add_to_answer(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], what: st
 
 FAULTS = {
     "failing": _with_graph(_failing),
-    "slow": _with_graph(_slow),
-    "heavy": _heavy,
+    "slow": _on_device(500, batched=True),
+    "heavy": _on_device(50, batched=False),
     "lying": _with_graph(_lying),
 }
 """Bundles that load, and are not what they promise: every request fails, takes long, or is answered wrongly."""

@@ -186,6 +186,12 @@ class Space:
         """kubectl patch md, as a merge into spec."""
         self.kubectl("patch", "md", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
+    def annotate(self, name: str, annotations: dict[str, str]) -> None:
+        """What kubectl annotate writes, without the time that kubectl takes to start."""
+        path = f"{MODELS}/namespaces/{self.name}/modeldeployments/{name}"
+        body = {"metadata": {"annotations": annotations}}
+        self.world.api.request("PATCH", path, content_type="application/merge-patch+json", body=body)
+
     def point_to(self, name: str, bundle: Bundle) -> None:
         """The one-line edit that starts a rollout."""
         self.patch(name, {"model": {"uri": bundle.uri}})
