@@ -10,7 +10,7 @@ import pytest
 from envoy_router import eventually
 from envoy_stage import PORT, STABLE, Stage, route, standing, table
 
-from tidegate.resources.router import leave
+from tidegate.resources.router import LEAVE
 
 INFER = "/v2/models/digits/infer"
 RPC = "/inference.GRPCInferenceService/ModelInfer"
@@ -31,7 +31,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def leaving(stage: Stage) -> subprocess.Popen[bytes]:
     """The script of the container's preStop hook; clients have a second to move."""
-    return subprocess.Popen(["/bin/bash", "-c", leave(1).replace("127.0.0.1", stage.router.address)])
+    return subprocess.Popen(["/bin/bash", "-c", LEAVE.replace("127.0.0.1", stage.router.address), "leave", "1"])
 
 
 def rpc(stage: Stage) -> bytes:

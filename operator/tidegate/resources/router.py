@@ -31,16 +31,12 @@ active() {
   }
 }
 ask 'POST /healthcheck/fail'
-sleep SECONDS
+sleep "$1"
 while [ "$(active)" -gt 1 ]; do sleep 1; done
 """
 """Before it stops, a router asks every client to move to another connection, and goes on answering meanwhile; then it
-waits for the requests that it still has. One of those that Envoy counts is the question itself."""
-
-
-def leave(seconds: int = LEAVE_SECONDS) -> str:
-    """The script that a router runs before it stops; clients have ``seconds`` to move."""
-    return LEAVE.replace("SECONDS", str(seconds))
+waits for the requests that it still has. One of those that Envoy counts is the question itself. The one argument is how
+many seconds clients have to move."""
 
 
 def config_map(
@@ -100,7 +96,7 @@ def _container(settings: Settings) -> Manifest:
             "periodSeconds": 10,
             "timeoutSeconds": 5,
         },
-        "lifecycle": {"preStop": {"exec": {"command": ["/bin/bash", "-c", leave()]}}},
+        "lifecycle": {"preStop": {"exec": {"command": ["/bin/bash", "-c", LEAVE, "leave", str(LEAVE_SECONDS)]}}},
         "securityContext": container_security(),
         "volumeMounts": [
             {"name": "config", "mountPath": FOLDER, "readOnly": True},
