@@ -1,17 +1,15 @@
 """Install, upgrade and uninstall against a real API server, with helm 4 and helm 3."""
 
-import hashlib
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cluster_server import control_plane
 
-import devcluster
 from charts import generate
 from devcluster.gotools import kubectl
-from devcluster.ward import warded
 
 Run = Callable[..., str]
 
@@ -24,23 +22,17 @@ CRD = "crd/modeldeployments.tidegate.dev"
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """Run a program against a control plane without nodes and return what it prints."""
-    checkout = hashlib.sha256(str(generate.ROOT).encode()).hexdigest()[:8]
-    name = f"chart-{checkout}"
 
     def command(*arguments: str | Path, fails: bool = False) -> str:
-        line = [*map(str, arguments), "--kubeconfig", str(cluster.kubeconfig)]
+        line = [*map(str, arguments), "--kubeconfig", str(kubeconfig)]
         result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
         assert (result.returncode != 0) == fails, f"{line}: {result.stdout}{result.stderr}"
         return result.stdout
 
-    with warded(name):
-        cluster = devcluster.up(name=name, control_plane_only=True)
-        try:
-            for namespace in (SYSTEM, generate.OVERLAY_NAMESPACE):
-                command(kubectl(), "create", "namespace", namespace)
-            yield command
-        finally:
-            cluster.down()
+    with control_plane("chart") as kubeconfig:
+        for namespace in (SYSTEM, generate.OVERLAY_NAMESPACE):
+            command(kubectl(), "create", "namespace", namespace)
+        yield command
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import e2e_models
@@ -81,12 +81,9 @@ def _store(platform: Platform) -> str:
 
 @pytest.fixture(scope="session")
 def world(progress: Progress, bundles: dict[str, Bundle]) -> Iterator[World]:
-    """The cluster, with the bundles in its store."""
+    """The cluster, with the bundles in its store. It goes with this process, unless it is to be kept."""
     name = f"e2e-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
-    ward = ExitStack()
-    if not os.environ.get(KEEP):
-        ward.enter_context(warded(name))
-    try:
+    with nullcontext() if os.environ.get(KEEP) else taken_down(name, progress):
         platform = start(name, progress, chart_values=CHART_VALUES)
         with progress.step("artifact store"):
             platform.kubectl("delete", "namespace", STORE_NAMESPACE, "--ignore-not-found", "--timeout=90s", timeout=100)
@@ -98,11 +95,17 @@ def world(progress: Progress, bundles: dict[str, Bundle]) -> Iterator[World]:
             with progress.step("publishing the bundles"), ThreadPoolExecutor(2) as pool:
                 list(pool.map(store.push, bundles.values()))
             yield World(platform, progress, store, bundles, dict(CHART_VALUES))
-    finally:
-        if not os.environ.get(KEEP):
+
+
+@contextmanager
+def taken_down(name: str, progress: Progress) -> Iterator[None]:
+    """The cluster is gone afterwards, also where this process is killed."""
+    with warded(name):
+        try:
+            yield
+        finally:
             with progress.step("taking the cluster down"):
                 devcluster.find(name).down()
-        ward.close()
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,7 @@ def test_an_observer_without_memory_drops_the_newest_and_says_so(stage: Observer
     assert "memory" in {d["reason"] for d in stage.observer.counts()["dropped"]}
     assert gauge(stage, "tidegate_observer_held_bytes") <= 1048576
     stage.servers[CANARY].delay = stage.servers[STABLE].delay = 0.0
+    stage.settled()
     # An exchange that is still on its way from the router is held, and offered later.
     eventually("the memory is given back", lambda: gauge(stage, "tidegate_observer_held_bytes") == 0, 60)
 

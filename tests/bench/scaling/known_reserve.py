@@ -9,9 +9,8 @@ demand, for each traffic and start-up time, chosen afterwards. What it is better
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 from unittest import mock
@@ -28,27 +27,24 @@ KNOWN = {"steps": RATES, "spike": RATES, "bursty": TIMES}
 """What is tried: requests a second, or for traffic on a wave multiples of its lower level."""
 
 
-@dataclass(frozen=True)
-class Try:
-    """One run: a case, and what is kept ready for (None: what is learned)."""
+def keeping(known: float, *, times: bool) -> Callable[[Phases, Terms], Mapping[Reserve, float]]:
+    """What stands for ``laws.reserves``: the same for every law, in replicas."""
 
-    case: Case
-    known: float | None
+    def reserves(_: Phases, terms: Terms) -> Mapping[Reserve, float]:
+        unit = min(terms.base, terms.level) if times else 1 / terms.rate
+        return dict.fromkeys(Reserve, known * unit)
 
-    def reserves(self, _: Phases, terms: Terms) -> Mapping[Reserve, float]:
-        """The same reserve, in replicas, for every law."""
-        assert self.known is not None
-        unit = min(terms.base, terms.level) if KNOWN[self.case.traffic] is TIMES else 1 / terms.rate
-        return dict.fromkeys(Reserve, self.known * unit)
+    return reserves
 
 
 def ratios(case: Case) -> dict[float | None, float]:
-    """Price over the best published, by what is kept ready for."""
+    """Price over the best published, by what is kept ready for; None is what is learned."""
     row = case.row()
     published = best_price([row.score(scaler) for scaler in row.published()])
     found = {None: row.score(row.ours()).price / published}
-    for known in KNOWN[case.traffic]:
-        with mock.patch.object(laws, "reserves", Try(case, known).reserves):
+    choices = KNOWN[case.traffic]
+    for known in choices:
+        with mock.patch.object(laws, "reserves", keeping(known, times=choices is TIMES)):
             found[known] = row.score(row.ours()).price / published
     return found
 
