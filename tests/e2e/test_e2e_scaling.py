@@ -58,8 +58,11 @@ def test_a_model_grows_and_shrinks_with_its_load_and_keeps_its_objective(
     space.wait_ready(MODEL)
     little = load(space, tmp_path / "little.tsv", LITTLE)
     with recorded(lambda: desired(space)) as sizes, unharmed(little, space.say, space.explain):
-        space.until(lambda: len(little.requests()) > 120, "a while of little load", seconds=120)
-        assert desired(space) == 1
+        space.until(
+            lambda: len(little.requests()) > 120 and desired(space) == 1,
+            "one pod for a while of little load",
+            seconds=300,
+        )
         service, begun = alone(little.requests()), time.time()
         much = load(space, tmp_path / "much.tsv", MUCH)
         with unharmed(much, space.say, space.explain):

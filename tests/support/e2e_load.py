@@ -37,7 +37,10 @@ class Load:
 
     def __enter__(self) -> "Load":
         self._file.write_text("")
-        self._process = subprocess.Popen([sys.executable, PROGRAM, self._file], stdin=subprocess.PIPE, text=True)
+        # In a session of its own, so that a kernel that shares by session does not count it to the tests beside it.
+        self._process = subprocess.Popen(
+            [sys.executable, PROGRAM, self._file], stdin=subprocess.PIPE, text=True, start_new_session=True
+        )
         assert self._process.stdin
         self._process.stdin.write(json.dumps(self._plan))
         self._process.stdin.close()
