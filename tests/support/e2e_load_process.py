@@ -23,8 +23,7 @@ import grpc  # type: ignore[import-untyped]
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc  # type: ignore[import-untyped]
 
-TIMEOUT = 40.0
-"""Longer than the 30 s after which a router gives up: a request fails when the product says so, not before."""
+TIMEOUT = 20.0
 WIDTH = 4
 MOST_IN_FLIGHT = 256
 
