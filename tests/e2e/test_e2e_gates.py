@@ -99,7 +99,7 @@ def test_a_revision_that_is_slow_is_stopped(serving: Space, tmp_path: Path) -> N
     # Few enough requests that one slow pod can answer them, for as long as it takes to tell.
     steps = [{"weight": 5, "hold": "5m"}]
     with unharmed(load(serving, tmp_path), serving.say, serving.explain) as sent:
-        roll_out(serving, "slow", steps=steps, analysis={"minRequests": 50, "checks": [latency]})
+        roll_out(serving, "slow", steps=steps, analysis={"minRequests": 100, "checks": [latency]})
         condition = given_up(serving, "AnalysisFailed", 180)
         serving.until(lambda: len(sent.requests()) > 500, "requests", seconds=30)
     serving.say(condition["message"][:200])
