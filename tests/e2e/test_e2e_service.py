@@ -76,7 +76,7 @@ class Direct(Serving):
         told = json.dumps([(r.at - self.moved, r.kind, r.milliseconds, r.error[:160]) for r in worst], indent=1)
         span = failures[-1].at - failures[0].at if failures else 0.0
         self.space.say(f"failed by kind: {dict(failed)} in {span:.1f} s")
-        assert failed["fresh"] == 0, told
+        assert failed["fresh"] == 0, f"{told}\n{self.space.explain()}"
         assert not failures or (failures[0].at > self.moved and span <= ENDING), told
 
 

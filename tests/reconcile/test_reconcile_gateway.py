@@ -21,7 +21,6 @@ from tidegate.adapters.api import ApiServer
 from tidegate.adapters.kube import GATEWAY_PATHS, KubeCluster
 from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.labels import MANAGED, MANAGER, MODEL
-from tidegate.domain.revision import Pins
 from tidegate.runtime.reconcile import Reconciler
 
 ACCOUNT = "gateway-tidegate-operator"
@@ -66,8 +65,7 @@ class GatewayStage(Stage):
         self.kubelet.now = self.clock.now
 
     def restart(self) -> None:
-        pins = Pins(packager_image=SETTINGS.packager_image, drain_seconds=SETTINGS.drain_seconds)
-        cluster = KubeCluster(self.client.api(), pins, "operator-test", gateway_api=True)
+        cluster = KubeCluster(self.client.api(), SETTINGS.pins, "operator-test", gateway_api=True)
         self.reconcile = Reconciler(cluster, self.routers, self.clock, SETTINGS, queries=Good())
         self.seen: list[tuple[int, ...]] = []
 

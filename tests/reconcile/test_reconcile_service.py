@@ -17,7 +17,6 @@ from tidegate.adapters.errors import NotFound
 from tidegate.adapters.kube import SLICES, KubeCluster
 from tidegate.domain.checks.queries import QueryAnswer
 from tidegate.domain.labels import COMPONENT, REVISION, SHARD
-from tidegate.domain.revision import Pins
 from tidegate.runtime.reconcile import Reconciler
 
 Raw = dict[str, Any]
@@ -77,8 +76,7 @@ class ServiceStage(Stage):
         self.kubelet.now = self.clock.now
 
     def restart(self) -> None:
-        pins = Pins(packager_image=SETTINGS.packager_image, drain_seconds=SETTINGS.drain_seconds)
-        cluster = KubeCluster(self.client.api(), pins, "operator-test")
+        cluster = KubeCluster(self.client.api(), SETTINGS.pins, "operator-test")
         self.reconcile = Reconciler(cluster, self.routers, self.clock, SETTINGS, queries=Good())
         self.seen: list[dict[str, int]] = []
 

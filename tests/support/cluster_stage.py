@@ -21,7 +21,6 @@ from tidegate.api.v1alpha1 import API_VERSION, KIND
 from tidegate.domain import names
 from tidegate.domain.labels import COMPONENT, REVISION
 from tidegate.domain.observed import TABLE_KEY, shard_label
-from tidegate.domain.revision import Pins
 from tidegate.resources.settings import Settings
 from tidegate.runtime.reconcile import IDLE, Reconciler
 
@@ -66,8 +65,7 @@ class Stage:
 
     def restart(self) -> None:
         """A fresh operator that remembers nothing."""
-        pins = Pins(packager_image=SETTINGS.packager_image, drain_seconds=SETTINGS.drain_seconds)
-        cluster = KubeCluster(self.client.api(), pins, "operator-test")
+        cluster = KubeCluster(self.client.api(), SETTINGS.pins, "operator-test")
         self.reconcile = Reconciler(cluster, self.routers, self.clock, SETTINGS)
 
     # What users do

@@ -1,8 +1,8 @@
 """A revision: everything that decides what a model's pods look like, named by its content.
 
 Two revisions with the same id run the same bundle in the same server. The pins are what the operator's own
-installation contributes (its packager image, its drain time): they are kept with the revision when it is first made,
-so that upgrading the operator changes no existing pod template.
+installation contributes (its packager image, its drain time, its patience): they are kept with the revision when it is
+first made, so that upgrading the operator changes no existing pod template.
 """
 
 import hashlib
@@ -27,6 +27,9 @@ class Pins(ApiModel):
     packager_image: str
     drain_seconds: int = 40
     """How long a pod keeps serving after it is told to go: longer than the routers' DNS is stale."""
+    ready_timeout_seconds: int = 2
+    """How long a readiness probe waits; three in a row without an answer take a pod out of its Service. A revision that
+    was made before this was kept has 2."""
 
 
 class Revision(ApiModel):

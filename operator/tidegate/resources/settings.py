@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from tidegate.domain.revision import Pins
+
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "128Mi"}
 DEFAULT_LIMITS = {"memory": "512Mi"}
+READY_TIMEOUT_SECONDS = 5
+"""On a busy node answers take seconds. Were all pods of a model unready at once, its Service would refuse requests."""
 
 
 @dataclass(frozen=True)
@@ -20,3 +24,12 @@ class Settings:
     operator_namespace: str = "tidegate-system"
     cluster_domain: str = "cluster.local"
     image_pull_policy: str = "IfNotPresent"
+
+    @property
+    def pins(self) -> Pins:
+        """What revisions that are made now keep of this."""
+        return Pins(
+            packager_image=self.packager_image,
+            drain_seconds=self.drain_seconds,
+            ready_timeout_seconds=READY_TIMEOUT_SECONDS,
+        )

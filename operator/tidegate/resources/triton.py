@@ -66,7 +66,9 @@ def _server(revision: Revision) -> Manifest:
         ],
         "resources": revision.resources,
         "startupProbe": _probe("/v2/health/live", periodSeconds=1, failureThreshold=LOAD_BUDGET),
-        "readinessProbe": _probe(ready, periodSeconds=1, failureThreshold=3, timeoutSeconds=2),
+        "readinessProbe": _probe(
+            ready, periodSeconds=1, failureThreshold=3, timeoutSeconds=revision.pins.ready_timeout_seconds
+        ),
         "livenessProbe": _probe("/v2/health/live", periodSeconds=10, failureThreshold=3, timeoutSeconds=5),
         "lifecycle": {"preStop": {"sleep": {"seconds": revision.pins.drain_seconds}}},
         "securityContext": container_security(),

@@ -20,7 +20,6 @@ from tidegate.adapters.kube import KubeCluster
 from tidegate.adapters.lease import LeaseLock
 from tidegate.adapters.observer import ObserverTelemetry
 from tidegate.adapters.triton import TritonTelemetry
-from tidegate.domain.revision import Pins
 from tidegate.ports import Queries
 from tidegate.resources.settings import Settings
 from tidegate.runtime.handlers import registry
@@ -68,8 +67,7 @@ async def run(options: Options) -> int:
     client = connect(connections=options.workers + 4)
     elector = Elector(LeaseLock(ApiServer(client), options.lease_namespace, options.lease_name), identity())
     api = ApiServer(client, may_write=lambda: not elector.lost.is_set())
-    pins = Pins(packager_image=options.settings.packager_image, drain_seconds=options.settings.drain_seconds)
-    cluster = KubeCluster(api, pins, identity(), gateway_api=options.gateway_api)
+    cluster = KubeCluster(api, options.settings.pins, identity(), gateway_api=options.gateway_api)
     reconciler = Reconciler(
         cluster,
         EnvoyTelemetry(),

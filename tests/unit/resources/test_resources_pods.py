@@ -165,6 +165,14 @@ def test_a_pod_has_time_to_drain_and_then_to_finish_what_it_is_doing(drain: int)
     assert spec["terminationGracePeriodSeconds"] > drain + EXIT_TIMEOUT
 
 
+def test_a_model_on_a_busy_node_stays_in_its_service_and_a_revision_keeps_the_patience_it_was_made_with() -> None:
+    patient = server(pod_template(SUBJECT, stored(pins=SETTINGS.pins)))["readinessProbe"]
+    assert patient["timeoutSeconds"] * patient["failureThreshold"] >= 15, "answers take seconds there"
+    assert patient["periodSeconds"] * patient["failureThreshold"] <= 3, "a server that refuses is left at once"
+    before = Pins.model_validate({"packagerImage": "tidegate/packager:1.0", "drainSeconds": 40})
+    assert server(pod_template(SUBJECT, stored(pins=before)))["readinessProbe"]["timeoutSeconds"] == 2
+
+
 def test_a_router_asks_clients_to_leave_and_has_time_for_it() -> None:
     spec = PODS["Deployment/tidegate-router"]
     shell = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
