@@ -2,10 +2,12 @@
 
 import random
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 import grpc
@@ -20,6 +22,7 @@ def loopback() -> str:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: a client that hung up is what some tests are about."""
@@ -52,6 +55,8 @@ class RevisionServer:
     """Code of every HTTP answer."""
     hang_ups: int = 0
     """How many HTTP requests get no answer but the end of their connection."""
+    shared: int = 0
+    """How many HTTP requests came while another was being answered."""
     rpc_status: grpc.StatusCode | None = None
     """gRPC status of answers; None for OK."""
     rpc_failures: int = -1
@@ -59,6 +64,8 @@ class RevisionServer:
 
     def start(self) -> "RevisionServer":
         """Listen."""
+        self._answering = 0
+        self._lock = Lock()
         self._http = _Server((self.address, HTTP), self._handler())
         Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self._grpc = grpc.server(ThreadPoolExecutor(4), handlers=[_AnyMethod(self)])
@@ -70,7 +77,7 @@ class RevisionServer:
         """Forget what was asked, and answer well again."""
         self.asked.clear()
         self.called.clear()
-        self.delay, self.status, self.hang_ups = 0.0, 200, 0
+        self.delay, self.status, self.hang_ups, self.shared = 0.0, 200, 0, 0
         self.rpc_status, self.rpc_failures = None, -1
 
     def rpc(self, context: grpc.ServicerContext) -> bytes:
@@ -80,6 +87,15 @@ class RevisionServer:
             self.rpc_failures -= self.rpc_failures > 0
             context.abort(self.rpc_status, "as the test asked for")
         return self.name.encode()
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        with self._lock:
+            self.shared += self._answering > 0
+            self._answering += 1
+        yield
+        with self._lock:
+            self._answering -= 1
 
     def stop(self) -> None:
         """Stop listening."""
@@ -97,7 +113,8 @@ class RevisionServer:
             def answer(self) -> None:
                 server.asked.append((self.command, self.path))
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                time.sleep(server.delay)
+                with server._busy():
+                    time.sleep(server.delay)
                 if server.hang_ups:
                     server.hang_ups -= 1
                     self.close_connection = True

@@ -17,10 +17,10 @@ from tidegate.api.types import ApiModel
 from tidegate.domain.checks.windows import Traffic
 from tidegate.domain.scaling.load import Load
 
-RENDERING = 6
+RENDERING = 7
 """Number of the rendering of routes into Envoy resources; raised whenever the rendering changes."""
 FIRST_PORT = 20000
-MODELS_PER_ROUTER = 38
+MODELS_PER_ROUTER = 37
 """As many as fit into the 1 MiB of a ConfigMap with the longest names, all of them sampled, and in a rollout with one
 more revision on its way out: 27.1 kB each.
 """

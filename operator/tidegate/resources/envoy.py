@@ -42,6 +42,7 @@ PIN = "x-tidegate-revision"
 """Header of a request that wants one revision, by its name or as ``stable`` or ``canary``."""
 GRPC_COUNTS = "envoy.filters.http.grpc_stats"
 RETRY_ON = "connect-failure,refused-stream,reset-before-request,reset,unavailable"
+FAILS_IN_A_ROW = 100
 BODY_LIMIT = 8 * 1024 * 1024
 """Largest request that can be sent again to another pod, in bytes. Larger ones go through, but are sent once: a router
 keeps what it may have to send again in memory.
@@ -227,7 +228,7 @@ def _cluster(name: str, host: str, port: int, protocol: Json) -> Json:
         "@type": TYPE + "config.cluster.v3.Cluster",
         "name": name,
         "connect_timeout": "1s",
-        "lb_policy": "LEAST_REQUEST",
+        "load_balancing_policy": {"policies": [_least_busy()]},
         "cluster_type": {
             "name": "envoy.cluster.dns",
             "typed_config": {
@@ -256,8 +257,19 @@ def _cluster(name: str, host: str, port: int, protocol: Json) -> Json:
     }
 
 
+def _least_busy() -> Json:
+    """The pod with the fewest requests in flight of all, not of two chosen at random: a pod computes few requests at a
+    time, so one that goes to a busy pod while another is free waits for a whole request."""
+    kind = f"{TYPE}extensions.load_balancing_policies.least_request.v3.LeastRequest"
+    config = {"@type": kind, "selection_method": "FULL_SCAN"}
+    # Envoy goes by the type. A ConfigMap has little room for names.
+    return {"typed_extension_config": {"name": "least", "typed_config": config}}
+
+
 def _outliers() -> Json:
-    """A pod that cannot be connected to rests for seconds; a model's own errors never eject a pod."""
+    """A pod that cannot be connected to rests for seconds, and so does one that fails many requests in a row: with the
+    fewest in flight it would get nearly all. A model that fails on every pod is served on: more than half of the pods
+    are never left out."""
     return {
         "split_external_local_origin_errors": True,
         "consecutive_local_origin_failure": 3,
@@ -265,8 +277,7 @@ def _outliers() -> Json:
         "base_ejection_time": "3s",
         "max_ejection_time": "10s",
         "max_ejection_percent": 100,
-        "enforcing_consecutive_5xx": 0,
-        "enforcing_consecutive_gateway_failure": 0,
+        "consecutive_5xx": FAILS_IN_A_ROW,
         "enforcing_success_rate": 0,
         "enforcing_local_origin_success_rate": 0,
     }
