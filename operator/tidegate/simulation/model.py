@@ -11,7 +11,7 @@ class Model:
     ``instances`` batches run side by side in a replica, of up to ``max_batch`` requests; while an instance is free a
     request waits for others up to ``queue_delay`` (without batching it does not wait). As the packager configures
     Triton, a queue holds ``queue_size`` requests, and one that waited ``queue_timeout`` is refused when its turn comes.
-    The router holds a request for ``timeout`` while there is no replica.
+    Clients use all of ``routers``, which hold a request for ``timeout`` while there is no replica.
     ``extra`` is time that each request takes outside the replicas and that no replica can shorten. ``startup`` is the
     time from wanting a replica until it serves; ``limit`` is the objective's latency.
     """
@@ -24,6 +24,7 @@ class Model:
     queue_delay: float = 0.0005
     queue_size: int = 256
     queue_timeout: float = 10.0
+    routers: int = 2
     timeout: float = 30.0
     extra: float = 0.0
     startup: float = 15.0

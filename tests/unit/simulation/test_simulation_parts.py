@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from functools import partial
+from math import exp
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,23 @@ def test_a_free_instance_waits_for_a_batch_only_as_long_as_it_may() -> None:
     # Two that come within the delay wait for it; four that fill the batch do not.
     assert latencies[:2] == pytest.approx([0.05 + 0.12, 0.05 + 0.12 - 0.02])
     assert latencies[2:] == pytest.approx([0.03 + 0.14, 0.02 + 0.14, 0.01 + 0.14, 0.14])
+
+
+def test_a_request_goes_to_the_replica_with_the_fewest_of_its_routers_requests() -> None:
+    """Four replicas, four requests at a time, one router: none waits behind another."""
+    arrivals = [second + place / 100 for second in range(200) for place in range(4)]
+    latencies = fleet_latencies(Fleet(Model(fixed=0.9, spread=0, routers=1), arrivals, 4), 1e9)
+    assert latencies == pytest.approx([0.9] * len(arrivals))
+
+
+@pytest.mark.parametrize("rate", [60.0, 61.0, 62.0])
+def test_two_routers_keep_nearly_as_many_requests_in_time_as_one_queue_for_all_replicas(rate: float) -> None:
+    """The formula that sizes are made with, against 13 replicas that serve 65 a second, with a patience of three times
+    that of a request."""
+    arrivals = generate("constant", 3600, rate, 1)
+    outcome = simulate(Static(13), arrivals.tolist(), Model(spread=0), replicas=13, most=13)
+    expected = 100 * exp(-2 * (13 - rate / 5) * 3)
+    assert expected / 2 < 100 - outcome.inside < expected * 2
 
 
 def test_a_full_queue_refuses_at_once_and_a_request_that_waited_too_long_when_its_turn_comes() -> None:
