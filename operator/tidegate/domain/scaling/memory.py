@@ -15,7 +15,7 @@ from tidegate.domain.scaling.limits import Past
 from tidegate.domain.scaling.phases import Phase, Phases
 from tidegate.domain.scaling.policy import State
 
-VERSION = 2
+VERSION = 3
 
 
 def remembered(state: State) -> ScalingMemory:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 MERGE_RISES_SECONDS = 10.0
 MERGE_FALLS_SECONDS = 30.0
 """What follows this soon is the same change: the first look at one sees only a part of it."""
-MOST_PHASES = 24
+MOST_PHASES = 48
 FALL_COUNTS = 0.5
 """What demand fell from may come back: so much of a jump that was seen."""
 PRIOR_JUMPS = 1.0

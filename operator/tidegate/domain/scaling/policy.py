@@ -20,9 +20,6 @@ STEADY_SECONDS = 10.0
 KEPT_SECONDS = 20.0
 BATCHES_IN_TIME = 2.0
 """A batch may take the objective over this: a request waits for the one that runs, then for its own."""
-TAIL = 0.5
-"""How fast queues get rarer with spare replicas, measured in the simulator for a router that sends to the shorter of
-two queues; 1 would be one queue for all replicas."""
 
 
 class ScalingReason(StrEnum):
@@ -163,7 +160,6 @@ def _terms(policy: Policy, window: Window, state: State, sample: Sample, capacit
         patience=max(policy.milliseconds / 1000 - capacity.reach_seconds, 0.25 / rate),
         late_price=policy.late_price,
         startup=_startup(window),
-        tail=TAIL,
         least=max(policy.limits.least, 1),
         most=max(policy.limits.most, 1),
     )
