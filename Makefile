@@ -53,7 +53,7 @@ bench: setup $(VENV)/bench/.stamp
 bench-rollout: setup
 	$(BIN)/python -m tests.bench.rollout.rollout_table --runs 2000
 
-# Scaling policies beside the optimum, 42 traces of three hours: about 15 minutes of one idle core.
+# Scaling policies beside the optimum, 42 traces of six hours: about 40 minutes of two cores.
 bench-scaling: setup
 	$(BIN)/python -m tests.bench.scaling.scaling_table --seeds 3
 
