@@ -62,7 +62,9 @@ class ServerProcess:
 
     def wait_for_end(self) -> None:
         """Block while the server runs. Raises ServeFailed when it has ended, because nobody asked it to."""
-        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        while not self._has_ended():
+            # Not one wait for all time: a signal that comes in the moment before it would only be heard at its end.
+            time.sleep(_INTERVAL)
         raise self._failure("ended by itself")
 
     def stop(self) -> None:

@@ -7,6 +7,8 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -233,6 +235,37 @@ def test_a_container_gets_the_accelerator_and_the_image_that_were_asked_for(
     run = noted(notes)[2]
     assert {"--gpus=all", "--shm-size=512m", "own/triton:1", "--model-config-name=gpu"} <= set(run)
     assert "--env=TRITON_SERVER_CPU_ONLY=1" not in run
+
+
+WAITING = """
+import signal, sys
+from model_packager.serverprocess import ServerProcess
+from model_packager.tritonserver import Launch
+
+def asked(number, frame):
+    sys.exit(3)
+
+signal.signal(signal.SIGTERM, asked)
+server = ServerProcess(Launch(command=["sleep", "60"], shown="a server"))
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+print("waiting", flush=True)
+try:
+    server.wait_for_end()
+finally:
+    server.stop()
+"""
+
+
+def test_a_signal_is_heard_that_does_not_interrupt_the_wait_for_the_server() -> None:
+    """As one that comes in the moment before the wait does; here another thread of the process takes it."""
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(30) == 3
+        finally:
+            process.kill()
 
 
 def test_an_image_that_docker_cannot_fetch_is_named(bundle: Path, start: Start) -> None:
