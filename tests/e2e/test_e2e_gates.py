@@ -69,11 +69,16 @@ def given_up(space: Space, reason: str, seconds: float) -> Raw:
 
 
 def decided_at(space: Space, reason: str) -> float:
-    """When the operator told of a decision, in seconds since the epoch."""
+    """When the operator told of a decision, in seconds since the epoch. It does so after it wrote status."""
     query = [("fieldSelector", f"involvedObject.name={MODEL},reason={reason}")]
     path = f"/api/v1/namespaces/{space.name}/events"
-    events = space.world.api.request("GET", path, query=query)["items"]
-    return max(datetime.fromisoformat(e["eventTime"]).timestamp() for e in events)
+
+    def told() -> list[float]:
+        events = space.world.api.request("GET", path, query=query)["items"]
+        return [datetime.fromisoformat(e["eventTime"]).timestamp() for e in events]
+
+    space.until(told, f"an event {reason}", seconds=30)
+    return max(told())
 
 
 def test_a_revision_that_fails_is_stopped_within_seconds(serving: Space, tmp_path: Path) -> None:
