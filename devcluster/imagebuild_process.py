@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devcluster.errors import DevclusterError
-from devcluster.process import last_lines
+from devcluster.process import bound, last_lines
 from devcluster.progress import HEARTBEAT_SECONDS, Progress
 
 _STEP = re.compile(r"STEP \d+/\d+: .*|^#\d+ \[.*\d+/\d+\] .*", re.MULTILINE)
@@ -39,7 +38,7 @@ def run_logged(
         try:
             # Without its own process group a step that ignores the end of its parent would outlive it.
             process = subprocess.Popen(
-                _bound_to_this_process(words), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                bound(words), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=env, process_group=0,
             )  # fmt: skip
         except FileNotFoundError as error:
@@ -78,8 +77,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _bound_to_this_process(words: list[str]) -> list[str]:
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", *words] if setpriv else words

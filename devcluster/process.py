@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +42,22 @@ def run(
     return result.stdout
 
 
+# The kernel tells of no end that came before it was asked to.
+_IF_STILL_WANTED = 'test "$PPID" = "$0" && exec "$@"'
+
+
+def bound(command: Sequence[str | Path]) -> list[str]:
+    """``command`` as one that the kernel ends together with the thread that starts it, however that ends.
+
+    Where there is no ``setpriv`` (util-linux) it is the command itself.
+    """
+    words = [str(word) for word in command]
+    setpriv = shutil.which("setpriv")
+    if not setpriv:
+        return words
+    return [setpriv, "--pdeathsig", "KILL", "--", "/bin/sh", "-c", _IF_STILL_WANTED, str(os.getpid()), *words]
+
+
 def wait_until(check: Callable[[], bool], *, seconds: float, what: str, interval: float = 0.1) -> None:
     """Call ``check`` until it is true; raise DevclusterError naming ``what`` after ``seconds``."""
     deadline = time.monotonic() + seconds
@@ -50,11 +68,17 @@ def wait_until(check: Callable[[], bool], *, seconds: float, what: str, interval
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``; the kernel drops it when the process ends, however it ends."""
+def file_lock(path: Path, busy: str = "") -> Iterator[None]:
+    """Hold an exclusive lock on ``path``; the kernel drops it when the process ends, however it ends.
+
+    While another process holds it this one waits, or raises DevclusterError with ``busy`` where that says something.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError as error:
+            raise DevclusterError(busy) from error
         yield
 
 

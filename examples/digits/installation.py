@@ -18,7 +18,7 @@ from devcluster.gotools import ensure_tools
 from devcluster.gotools import kubectl as kubectl_path
 from devcluster.images import ImageRef, build
 from devcluster.kube import Kubectl
-from devcluster.process import run
+from devcluster.process import bound, run
 from devcluster.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +127,7 @@ def reach(platform: Platform, namespace: str, service: str, port: int) -> Iterat
         local = free.getsockname()[1]
     forward = ["port-forward", "-n", namespace, f"svc/{service}", f"{local}:{port}"]
     process = subprocess.Popen(
-        [str(kubectl_path()), "--kubeconfig", str(platform.cluster.kubeconfig), *forward],
+        bound([kubectl_path(), "--kubeconfig", platform.cluster.kubeconfig, *forward]),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

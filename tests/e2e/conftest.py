@@ -15,6 +15,8 @@ from e2e_models import Bundle, Store
 from e2e_world import STORE_NAMESPACE, Space, World
 
 import devcluster
+from devcluster.paths import state_home
+from devcluster.process import file_lock
 from devcluster.progress import Progress
 from devcluster.ward import warded
 from examples.digits.installation import Platform, reach, samples, start
@@ -83,7 +85,9 @@ def _store(platform: Platform) -> str:
 def world(progress: Progress, bundles: dict[str, Bundle]) -> Iterator[World]:
     """The cluster, with the bundles in its store. It goes with this process, unless it is to be kept."""
     name = f"e2e-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
-    with nullcontext() if os.environ.get(KEEP) else taken_down(name, progress):
+    busy = f"another test run of this folder has the cluster {name}: wait for its end, or clone into another folder"
+    whole = nullcontext() if os.environ.get(KEEP) else taken_down(name, progress)
+    with file_lock(state_home() / ".locks" / f"+{name}", busy), whole:
         platform = start(name, progress, chart_values=CHART_VALUES)
         with progress.step("artifact store"):
             platform.kubectl("delete", "namespace", STORE_NAMESPACE, "--ignore-not-found", "--timeout=90s", timeout=100)

@@ -22,6 +22,7 @@ from e2e_world import QUICK, SYSTEM, Space, World, ask
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from devcluster.gotools import kubectl as kubectl_path
+from devcluster.process import bound
 
 MODEL = "adder"
 Make = Callable[[str], Space]
@@ -148,7 +149,7 @@ def forwarded(space: Space, port: int) -> Iterator[str]:
     config = str(space.world.platform.cluster.kubeconfig)
     forward = ["port-forward", "-n", space.name, f"svc/{MODEL}", f"{local}:{port}"]
     process = subprocess.Popen(
-        [str(kubectl_path()), "--kubeconfig", config, *forward], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        bound([kubectl_path(), "--kubeconfig", config, *forward]), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
 
     def listens() -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from cluster_stage import Stage
 
+from devcluster.process import bound
 from tidegate.domain.observed import PodView
 from tidegate.domain.routing import RouterReport, Table
 from tidegate.resources.router import VIEWS_PORT
@@ -127,7 +128,7 @@ def operator(kubeconfig: Path, folder: Path, name: str, *options: str) -> Iterat
     environment = os.environ | {"KUBECONFIG": str(kubeconfig), "POD_NAME": name, "PYTHONPATH": str(ROOT / "operator")}
     with log.open("wb") as stream:
         command = [*START, *images, *settings, *options]
-        process = subprocess.Popen(command, env=environment, stderr=stream, stdout=stream)
+        process = subprocess.Popen(bound(command), env=environment, stderr=stream, stdout=stream)
         try:
             yield Operator(process, log)
         finally:

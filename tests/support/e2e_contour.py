@@ -26,7 +26,7 @@ from process_end import end
 from serve_process import free_ports
 
 from devcluster.gotools import ensure_tools
-from devcluster.process import last_lines
+from devcluster.process import bound, last_lines
 from devcluster.progress import Progress
 from tidegate.adapters.api import ApiServer
 
@@ -141,7 +141,7 @@ def _apply(api: ApiServer, item: Raw) -> None:
 def _process(command: list[str], log: Path) -> Iterator[tuple[int, Callable[[], None]]]:
     """A process that ends with the block: its id, and a check that fails with its last words once it has ended."""
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(bound(command), stdout=stream, stderr=subprocess.STDOUT)
 
     def alive() -> None:
         assert process.poll() is None, f"{Path(command[0]).name} ended: {last_lines(log, 30)}"

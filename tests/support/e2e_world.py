@@ -141,7 +141,7 @@ class Space:
 
     def create(self) -> None:
         """Make the namespace; what an earlier run left of it is removed first."""
-        self.world.kubectl("delete", "namespace", self.name, "--ignore-not-found", "--timeout=90s", timeout=100)
+        self.world.kubectl("delete", "namespace", self.name, "--ignore-not-found", "--timeout=200s", timeout=210)
         self.world.kubectl("create", "namespace", self.name)
         self.apply(self.world.store_secret())
         account = f"/api/v1/namespaces/{self.name}/serviceaccounts/default"

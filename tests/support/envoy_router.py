@@ -20,6 +20,7 @@ from typing import Any
 from envoy_servers import loopback
 from process_end import end
 
+from devcluster.process import bound
 from tidegate.domain.observed import PodView
 from tidegate.domain.routing import Table
 from tidegate.resources import envoy, router
@@ -125,7 +126,7 @@ class Router:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 # The access log is written every 10 s otherwise.
-                [envoy_binary(), *self.arguments(), "--file-flush-interval-msec", "100"],
+                bound([envoy_binary(), *self.arguments(), "--file-flush-interval-msec", "100"]),
                 env=os.environ | {"POD_NAME": self.pod.name},
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -21,6 +21,7 @@ from envoy_stage import CANARY, DIGESTS, PORT, STABLE, table
 from observer_models import LabelServer, grpc_request, http_request
 from tritonclient.grpc import service_pb2_grpc
 
+from devcluster.process import bound
 from tidegate.adapters.envoy import EnvoyTelemetry
 from tidegate.domain.names import OBSERVER
 from tidegate.domain.routing import Backend, Route, up_to_date
@@ -74,7 +75,7 @@ class ObserverProcess:
         command = [sys.executable, "-c", "from model_observer.cli import main; main()", "run", "--host", self.address]
         command += ["--plan", str(self._folder / observer.PLAN_KEY), *options]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(bound(command), stdout=log, stderr=log)
         eventually("the observer answers", lambda: self._alive() and self.page("/healthz") == "ok\n", 60)
 
     def send(self, number: signal.Signals) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from process_end import end
 
 from devcluster.gotools import ensure_tools
+from devcluster.process import bound
 from devcluster.progress import Progress
 
 USER = "publisher"
@@ -62,7 +63,8 @@ def running_registry(folder: Path, *, locked: bool = False, host: str = "127.0.0
     (folder / "config.yaml").write_text(json.dumps(settings))
     environment = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([binary, "serve", folder / "config.yaml"], env=environment, stdout=log, stderr=log)
+        command = bound([binary, "serve", folder / "config.yaml"])
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         _wait_until_up(f"http://{address}/v2/", process)
         yield RegistryServer(address, folder / "data")

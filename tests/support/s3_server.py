@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.gotools import ensure_tools
+from devcluster.process import bound
 from devcluster.progress import Progress
 
 ACCESS_KEY = "stores-test"
@@ -72,7 +73,7 @@ def running_s3(data: Path) -> Iterator[S3Server]:
     port = _free_port()
     environment = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY, "PATH": os.environ["PATH"]}
     command = [str(binary), "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(data)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(bound(command), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_up(url, process)
