@@ -25,6 +25,10 @@ from devcluster.gotools import kubectl as kubectl_path
 from devcluster.process import bound
 
 MODEL = "adder"
+QUEUE = 800
+"""Requests that keep a model busy for 40 seconds."""
+SHORT_END = 25.0
+"""Seconds that a pod has here to end where no request takes long."""
 Make = Callable[[str], Space]
 """Makes a namespace."""
 
@@ -165,6 +169,35 @@ def forwarded(space: Space, port: int) -> Iterator[str]:
         process.wait(timeout=10)
 
 
+def long_requests(make: Make) -> None:
+    """Requests that take longer than pods and routers usually wait, while all that they go through is replaced."""
+    space = make("long")
+    space.deploy(MODEL, space.world.bundles["adder:heavy"], traffic={"timeout": "2m"})
+    space.wait_ready(MODEL, seconds=180)
+    answers: list[float | str] = []
+    sent = tritonclient.grpc.InferInput("x", [1, WIDTH], "FP32")
+    sent.set_data_from_numpy(np.full((1, WIDTH), 1.0, dtype=np.float32))
+
+    def answered(result: tritonclient.grpc.InferResult | None, error: Exception | None) -> None:
+        answers.append(float(result.as_numpy("y")[0, 0]) if result else str(error))
+
+    client = tritonclient.grpc.InferenceServerClient(space.address(MODEL, 8001))
+    # The model takes 50 ms for each, one after another.
+    for _ in range(QUEUE):
+        client.async_infer(MODEL, [sent], callback=answered)
+    space.until(lambda: len(answers) >= 10, "the model is at work", seconds=60)
+    begun = time.monotonic()
+    for pod in space.ready_servers(MODEL):
+        space.kubectl("delete", "pod", pod, "--wait=false")
+    space.kubectl("rollout", "restart", "deployment/tidegate-router")
+    space.until(lambda: len(answers) == QUEUE, "every request is answered", seconds=150)
+    took = time.monotonic() - begun
+    space.say(f"the last of {QUEUE} requests answered {took:.1f} s after its pod and its router were told to go")
+    assert Counter(answers) == {2.0: QUEUE}
+    assert took > SHORT_END, "the requests did not take longer than every pod waits"
+    client.close()
+
+
 def neighbours(make: Make) -> None:
     """Two models behind one router, one of them with the longest name there is."""
     space = make("neighbours")
@@ -249,6 +282,7 @@ STORIES: dict[str, Callable[[Make], None]] = {
     "suspending frees every pod and resuming serves again": suspend,
     "a pause holds a rollout and resuming finishes it": pause,
     "kubectl shows, waits, scales, forwards and tells each event once": kubectl_views,
+    "requests that take long outlive the end of their pod and their router": long_requests,
     "neighbours share a router and triton's management stays out of reach": neighbours,
 }
 

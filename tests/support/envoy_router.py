@@ -107,7 +107,7 @@ class Router:
     @staticmethod
     def container() -> dict[str, Any]:
         """Envoy's container in a router pod."""
-        made = router.deployment(NAMESPACE, 0, (), Settings(packager_image="packager", router_image="envoy"))
+        made = router.deployment(NAMESPACE, 0, (), Table(), Settings(packager_image="packager", router_image="envoy"))
         found: dict[str, Any] = made["spec"]["template"]["spec"]["containers"][0]
         return found
 

@@ -56,6 +56,7 @@ def stored(server: dict[str, Any] | None = None, *, number: int = 1, mark: str =
         credentials=fields.get("credentials"),
         public_key=fields.get("public_key"),
         pins=fields.get("pins", PINS),
+        longest_request_seconds=fields.get("longest", 30),
     )
     return StoredRevision(name=f"digits-{mark * 8}", number=number, revision=revision)
 

@@ -49,6 +49,9 @@ class Revision(ApiModel):
     max_batch_size: int | None = None
     """The contract, where it is short enough to be known: what the observer compares by. It is no part of the id."""
     size_bytes: int | None = None
+    longest_request_seconds: int = 30
+    """``spec.traffic.timeout`` when the revision was made: its pods wait for requests that take as long. It is no part
+    of the id, for another time-out is no other server."""
     profile: MeasuredRate | None = None
 
     @property
@@ -125,5 +128,6 @@ def revision_of(spec: ModelDeploymentSpec, artifact: Artifact, pins: Pins) -> Re
         outputs=artifact.outputs,
         max_batch_size=artifact.max_batch_size,
         size_bytes=artifact.size_bytes,
+        longest_request_seconds=int(spec.traffic.timeout.total_seconds()),
         profile=artifact.profile,
     )

@@ -8,7 +8,7 @@ from tidegate.domain.revision import Revision
 
 PLACEHOLDER = "sha256:" + "0" * 64
 """Stands for a digest that is not known before a Job has read it."""
-NOT_IDENTITY = frozenset({"digest", "uri", "modelName", "version", "pins"})
+NOT_IDENTITY = frozenset({"digest", "uri", "modelName", "version", "pins", "longestRequestSeconds"})
 """Fields of a revision that make no other revision by themselves; where the bundle is goes in as one address."""
 
 

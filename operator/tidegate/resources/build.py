@@ -55,7 +55,7 @@ def router_objects(observed: Observed, plan: Plan, settings: Settings) -> list[M
         router.network_policy(namespace, shard, owners, settings),
         router.disruption_budget(namespace, shard, owners),
         router.config_map(namespace, shard, owners, plan.table, settings, _table_version(observed)),
-        router.deployment(namespace, shard, owners, settings),
+        router.deployment(namespace, shard, owners, plan.table, settings),
     ]
 
 

@@ -12,6 +12,8 @@ from tidegate.resources.settings import Settings
 VIEWS_PORT = 9902
 LEAVE_SECONDS = 12
 LONGEST_SECONDS = 300
+"""How long a router may wait for its last request, unless a model has a longer time-out. A namespace that is deleted
+takes up to half as long: Kubernetes looks no sooner whether its pods have ended."""
 EXIT_SLACK = 15
 ROUTER_UID = 10001
 LEAVE = r"""
@@ -105,7 +107,12 @@ def _container(settings: Settings) -> Manifest:
     }
 
 
-def deployment(namespace: str, shard: int, owners: tuple[Owner, ...], settings: Settings) -> Manifest:
+def _patience(table: Table) -> int:
+    """Seconds in which every request ends by itself. The usual ones are one value: a router restarts for another."""
+    return max([LONGEST_SECONDS, *(route.timeout_seconds for route in table.routes.values())])
+
+
+def deployment(namespace: str, shard: int, owners: tuple[Owner, ...], table: Table, settings: Settings) -> Manifest:
     """The router's pods, spread over nodes; a new one takes over before an old one leaves."""
     selector = router_selector(shard)
     spread = {
@@ -129,7 +136,7 @@ def deployment(namespace: str, shard: int, owners: tuple[Owner, ...], settings: 
                 "spec": {
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
-                    "terminationGracePeriodSeconds": LEAVE_SECONDS + LONGEST_SECONDS + EXIT_SLACK,
+                    "terminationGracePeriodSeconds": LEAVE_SECONDS + _patience(table) + EXIT_SLACK,
                     "securityContext": pod_security(ROUTER_UID),
                     "topologySpreadConstraints": [spread],
                     "containers": [_container(settings)],

@@ -13,11 +13,21 @@ from tidegate.resources.packager import packager
 HTTP, GRPC, METRICS = 8000, 8001, 8002
 TRITON_UID = 1000
 EXIT_TIMEOUT = 10
+LAST_REQUEST = 20
+"""Seconds after which nobody sends a request to a pod that is told to go: half of the usual drain time."""
 UNLOAD_SLACK = 10
 LOAD_BUDGET = 1800
 """Seconds a model may take to load before its container is restarted."""
 COMPONENT = "server"
 REPOSITORY = "/bundle/models"
+
+
+def exit_timeout(revision: Revision) -> int:
+    """Seconds in which Triton, told to stop, may finish what it has.
+
+    It stops once that is nothing and no HTTP connection is open: the routers close theirs, other clients may not.
+    """
+    return max(EXIT_TIMEOUT, revision.longest_request_seconds - LAST_REQUEST)
 
 
 def flags(revision: Revision) -> list[str]:
@@ -32,7 +42,7 @@ def flags(revision: Revision) -> list[str]:
         f"--http-port={HTTP}",
         f"--grpc-port={GRPC}",
         f"--metrics-port={METRICS}",
-        f"--exit-timeout-secs={EXIT_TIMEOUT}",
+        f"--exit-timeout-secs={exit_timeout(revision)}",
         *revision.server.args,
     ]
 
@@ -105,7 +115,7 @@ def pod_template(subject: Subject, stored: StoredRevision) -> Manifest:
         "enableServiceLinks": False,
         # Triton as process 1 loses a SIGTERM that comes before its models are loaded.
         "shareProcessNamespace": True,
-        "terminationGracePeriodSeconds": revision.pins.drain_seconds + EXIT_TIMEOUT + UNLOAD_SLACK,
+        "terminationGracePeriodSeconds": revision.pins.drain_seconds + exit_timeout(revision) + UNLOAD_SLACK,
         "securityContext": pod_security(TRITON_UID),
         "initContainers": [_fetch(revision)],
         "containers": [_server(revision)],

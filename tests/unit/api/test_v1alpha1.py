@@ -2,16 +2,16 @@
 
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from pydantic import ValidationError
+from resources_examples import stored
 
 from tidegate.api.rules import RESERVED_FLAGS, RULES, amount, violations
 from tidegate.api.types import format_duration, parse_duration
-from tidegate.api.v1alpha1 import ModelDeploymentSpec, Server
+from tidegate.api.v1alpha1 import ModelDeploymentSpec
 from tidegate.resources.triton import flags
 
 TABLE = yaml.safe_load((Path(__file__).parent / "specs.yaml").read_text())
@@ -65,7 +65,7 @@ def test_every_broken_rule_is_named_at_once() -> None:
 
 
 def test_users_cannot_set_a_flag_that_the_operator_sets() -> None:
-    ours = {flag.partition("=")[0] for flag in flags(SimpleNamespace(server=Server()))}
+    ours = {flag.partition("=")[0] for flag in flags(stored().revision)}
     assert ours - set(RESERVED_FLAGS) == set()
 
 

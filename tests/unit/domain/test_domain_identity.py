@@ -100,6 +100,23 @@ def test_a_new_operator_makes_no_new_revision_and_keeps_the_old_pins() -> None:
     assert load.revision.revision.pins.packager_image == "tidegate/packager:2"
 
 
+def test_another_time_out_restarts_no_pod_and_the_next_revision_waits_for_its_requests() -> None:
+    world = serving()
+    before = dict(world.cluster.workloads)
+    world.edit(traffic={"timeout": "10m"})
+    world.settle()
+    assert world.cluster.workloads == before
+    world.move_to(2)
+    world.settle()
+    load = next(iter(world.cluster.workloads.values()))
+    assert load.revision.revision.longest_request_seconds == 600
+
+
+def test_a_revision_of_before_is_as_patient_as_it_was() -> None:
+    kept = {name: value for name, value in revision().to_wire().items() if name != "longestRequestSeconds"}
+    assert Revision.model_validate(kept).longest_request_seconds == 30
+
+
 def test_pods_fetch_by_digest_whatever_happens_to_the_version() -> None:
     assert revision().bundle_uri == f"s3://models/digits@{digest(1)}"
 

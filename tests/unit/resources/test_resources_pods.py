@@ -10,9 +10,12 @@ from resources_examples import (
     CPU_SERVER,
     GPU,
     GPU_SERVER,
+    LETTERS,
+    OWNERS,
     PLAN,
     PUBLIC_KEY,
     RESOLVE,
+    ROUTE,
     SETTINGS,
     SIGNED,
     SUBJECT,
@@ -26,10 +29,12 @@ from tidegate.api.v1alpha1 import Model, SecretReference, TemplatePodSpec
 from tidegate.domain.labels import COMPONENT, DIGEST, MODEL, REVISION
 from tidegate.domain.plan import Plan
 from tidegate.domain.revision import Pins
+from tidegate.domain.routing import Table
+from tidegate.resources import router
 from tidegate.resources.build import own_objects, router_objects
 from tidegate.resources.jobs import resolve_job
 from tidegate.resources.packager import CREDENTIAL_KEYS
-from tidegate.resources.triton import EXIT_TIMEOUT, pod_template
+from tidegate.resources.triton import pod_template
 
 COMPARING = Plan(resolve=replace(RESOLVE, base=BASE, attempt=7))
 OBJECTS = [
@@ -157,12 +162,15 @@ def test_pods_fetch_by_digest_whatever_happens_to_the_version() -> None:
 
 
 @pytest.mark.parametrize("drain", [1, 40, 600])
-def test_a_pod_has_time_to_drain_and_then_to_finish_what_it_is_doing(drain: int) -> None:
-    pinned = stored(pins=Pins(packager_image="tidegate/packager:1.0", drain_seconds=drain))
+@pytest.mark.parametrize("longest", [1, 30, 300, 3600])
+def test_a_pod_has_time_to_drain_and_then_to_finish_what_it_is_doing(drain: int, longest: int) -> None:
+    pinned = stored(pins=Pins(packager_image="tidegate/packager:1.0", drain_seconds=drain), longest=longest)
     spec = pod_template(SUBJECT, pinned)["spec"]
     assert spec["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": drain}}}
-    assert f"--exit-timeout-secs={EXIT_TIMEOUT}" in spec["containers"][0]["args"]
-    assert spec["terminationGracePeriodSeconds"] > drain + EXIT_TIMEOUT
+    (flag,) = (a for a in spec["containers"][0]["args"] if a.startswith("--exit-timeout-secs="))
+    exit_seconds = int(flag.partition("=")[2])
+    assert exit_seconds >= max(10, longest - 20), "the last request comes 20 s after the pod was told to go"
+    assert spec["terminationGracePeriodSeconds"] > drain + exit_seconds
 
 
 def test_a_model_on_a_busy_node_stays_in_its_service_and_a_revision_keeps_the_patience_it_was_made_with() -> None:
@@ -181,6 +189,13 @@ def test_a_router_asks_clients_to_leave_and_has_time_for_it() -> None:
     seconds = int(shell[-1])
     assert seconds >= 10
     assert spec["terminationGracePeriodSeconds"] > seconds + 300 + 10, "a request may take minutes"
+
+
+@pytest.mark.parametrize(("longest", "waits"), [(1, 300), (300, 300), (301, 301), (3600, 3600)])
+def test_a_router_waits_for_the_longest_request_of_its_models(longest: int, waits: int) -> None:
+    table = Table(routes={"digits": ROUTE, "letters": LETTERS.model_copy(update={"timeout_seconds": longest})})
+    found = router.deployment("vision", 0, OWNERS, table, SETTINGS)["spec"]["template"]["spec"]
+    assert found["terminationGracePeriodSeconds"] == waits + 12 + 15, "it restarts for another time"
 
 
 def test_a_pod_is_ready_when_its_model_is_and_is_killed_only_when_triton_is_dead() -> None:
