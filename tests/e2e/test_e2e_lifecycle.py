@@ -170,7 +170,7 @@ def forwarded(space: Space, port: int) -> Iterator[str]:
 
 
 def long_requests(make: Make) -> None:
-    """Requests that take longer than pods and routers usually wait, while all that they go through is replaced."""
+    """Requests that take longer than pods usually wait, while the pod and the routers on their way are replaced."""
     space = make("long")
     space.deploy(MODEL, space.world.bundles["adder:heavy"], traffic={"timeout": "2m"})
     space.wait_ready(MODEL, seconds=180)
